@@ -1,0 +1,45 @@
+/* The commands of the binary: `daarion up`, `daarion ROLE…`, config, migrate, token, healthcheck.
+ * Each returns the exit code of the process: 0, 1 (failed), 64 (wrong usage), 78 (wrong
+ * configuration), as in sysexits.h. */
+#ifndef DC_CLI_CLI_H
+#define DC_CLI_CLI_H
+
+#include "conf/conf.h"
+#include "roles/role.h"
+
+enum dc_exit { DC_EXIT_OK = 0, DC_EXIT_FAILED = 1, DC_EXIT_USAGE = 64, DC_EXIT_CONFIG = 78 };
+
+/* The roles of this binary, NULL-terminated; owned by main.c. */
+struct dc_cli {
+    const struct dc_role *const *roles;
+    const char *program_path; /* argv[0], to find migrations and the web application */
+};
+
+/* Everything between main and the commands: loads the configuration, finds the command. */
+int dc_cli_run(const struct dc_cli *cli, int argc, char **argv, char **environ_z);
+
+/* Runs roles until a signal stops them. is_combined: `up`. */
+int dc_cli_serve(const struct dc_cli *cli, struct dc_conf *conf, const struct dc_role *const *roles,
+                 size_t n_roles, bool is_combined);
+int dc_cli_migrate(const struct dc_cli *cli, struct dc_conf *conf, bool check_only);
+int dc_cli_token(struct dc_conf *conf, const char *sub_z, const char *name_z, const char *ttl_z);
+/* GET /readyz of the internal listener. */
+int dc_cli_healthcheck(struct dc_conf *conf);
+void dc_cli_help(const struct dc_cli *cli, const char *command_z, struct dc_strbuf *out);
+
+/* JWT_SECRET and INTERNAL_API_KEY of `up`: made once and kept in DATA_DIR with mode 0600, unless
+ * the configuration gives them. */
+DC_MUST_USE enum dc_status dc_cli_ensure_secrets(struct dc_conf *conf, struct dc_error *err);
+/* DATA_DIR exists (mode 0700 when made) and can be written. */
+DC_MUST_USE enum dc_status dc_cli_ensure_data_dir(const struct dc_settings *settings,
+                                                  struct dc_error *err);
+/* DATA_DIR/daarion.sqlite */
+void dc_cli_sqlite_path(const struct dc_settings *settings, struct dc_strbuf *out);
+/* MIGRATIONS_DIR or WEB_DIR, or what lies beside the binary (build/daarion -> ../migrations,
+ * ../web/dist; /usr/bin/daarion -> ../share/daarion/…). Appends a path with NUL behind it. */
+void dc_cli_find_dir(const struct dc_cli *cli, const char *configured_z, const char *in_tree_z,
+                     const char *installed_z, struct dc_strbuf *out);
+/* One line on stderr for a failure at start: "daarion: …". */
+void dc_cli_complain(const struct dc_error *err);
+
+#endif

@@ -1,0 +1,74 @@
+/* city-service: rooms, messages, feed, their sockets, and the presence gateway to browsers
+ * (specs/city-backend §4-5, global-presence §6).  What the files of this role share.
+ *
+ * One message: routes_messages.c or stream_room.c -> messages.c (validate, one batch by repo.c) ->
+ * commit -> acknowledged, published on the bus as city.chat.<room> -> chat.c -> the room's LOG
+ * topic
+ * -> sockets.
+ * One heartbeat: stream_presence.c -> sessions.c (kv lease key, city.session on the bus) -> the
+ * presence aggregator -> city.presence.* -> people.c (the gateway's view) -> STATE topics ->
+ * sockets. Both ways lead over the bus, so that they are the same with one process and with many.
+ */
+#ifndef DC_ROLES_CITY_CITY_H
+#define DC_ROLES_CITY_CITY_H
+
+#include "base/ulid.h"
+#include "net/rate_limit.h"
+#include "roles/role.h"
+
+struct dc_city_rooms;    /* rooms.h: every room of the city, in memory */
+struct dc_city_people;   /* people.h: who is online, as published by the aggregator */
+struct dc_city_sessions; /* sessions.h: sockets of this process that stand for people */
+
+struct dc_city {
+    struct dc_ctx *ctx;
+    struct dc_slice epoch; /* of the database's history; names message positions */
+    char epoch_text[41];
+    bool is_loaded; /* rooms have been read; until then requests get 503 */
+    struct dc_ulid_gen ids;
+    char gateway_id[DC_ULID_LEN + 1]; /* this process, in session ids */
+    uint64_t next_session;
+    struct dc_city_rooms *rooms;
+    struct dc_city_people *people;
+    struct dc_city_sessions *sessions;
+    struct dc_topic *feed; /* LOG: feed events for sockets that asked for them */
+    struct dc_bus_sub *chat_sub, *event_sub;
+    struct dc_rate_limit *message_limit, *room_limit;
+    size_t pending; /* operations whose callbacks have not run yet: stop waits for them */
+    bool is_stopping;
+    void (*ready)(void *data);
+    void *ready_data;
+    void (*stopped)(void *data);
+    void *stopped_data;
+    size_t ensuring; /* default rooms on their way to the database */
+    bool ensure_has_failed;
+    struct dc_timer retry; /* loading again after a failure */
+    struct dc_backoff retry_backoff;
+};
+
+/* prefix + ULID; out has room for 9 + 26 + 1 characters. */
+#define DC_CITY_ID_MAX 40
+void dc_city_new_id(struct dc_city *city, const char *prefix_z, char out[DC_CITY_ID_MAX]);
+
+/* Every operation that calls back into this role is counted, so that stop can wait. */
+void dc_city_pending_begin(struct dc_city *city);
+void dc_city_pending_end(struct dc_city *city);
+
+/* Answers 503 while the rooms are not loaded, 404 room_not_found when there is no such room (by id
+ * or slug in path parameter 0); else the room. */
+struct dc_city_room;
+struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r);
+/* Answers 503 when nothing is loaded yet. */
+bool dc_city_is_ready(struct dc_city *city, struct dc_http_request *r);
+
+/* Each file of routes registers its own table. */
+void dc_city_routes_rooms(struct dc_city *city);
+void dc_city_routes_messages(struct dc_city *city);
+void dc_city_routes_feed(struct dc_city *city);
+void dc_city_routes_presence(struct dc_city *city);
+void dc_city_stream_room_routes(struct dc_city *city);
+void dc_city_stream_presence_routes(struct dc_city *city);
+/* Under /api always, natively when this role runs alone. */
+void dc_city_add_routes(struct dc_city *city, const struct dc_route *routes, size_t n);
+
+#endif

@@ -1,0 +1,138 @@
+/* Saying something in a room. */
+#include "roles/city/messages.h"
+
+#include "base/mem.h"
+#include "domain/snippet.h"
+#include "roles/city/chat.h"
+
+#define FEED_BODY_CHARS    500
+#define FEED_SNIPPET_CHARS 100
+
+/* One send on its way to the database. Texts live in the arena. */
+struct sending {
+    struct dc_city *city;
+    struct dc_arena arena;
+    struct dc_city_room *room;
+    struct dc_message message;
+    struct dc_feed_event event;
+    dc_message_cb cb;
+    void *data;
+};
+
+uint64_t dc_city_message_wait_ms(struct dc_city *city, struct dc_slice user_id)
+{
+    return dc_rate_limit_take(city->message_limit, user_id, dc_loop_now(city->ctx->loop));
+}
+
+static void sending_free(struct sending *s)
+{
+    dc_arena_free(&s->arena);
+    dc_free(s);
+}
+
+static struct dc_slice event_payload(struct sending *s)
+{
+    struct dc_strbuf out = {0};
+    struct dc_strbuf snippet = {0};
+    struct dc_jsonw w;
+    dc_snippet(&snippet, s->message.body, FEED_SNIPPET_CHARS);
+    dc_jsonw_init(&w, &out);
+    dc_jsonw_object(&w);
+    dc_jsonw_key_text(&w, "body", dc_utf8_prefix(s->message.body, FEED_BODY_CHARS));
+    dc_jsonw_key_text(&w, "snippet", dc_strbuf_slice(&snippet));
+    dc_jsonw_key_text(&w, "message_id", s->message.id);
+    dc_jsonw_end(&w);
+    struct dc_slice copy = dc_strbuf_ok(&out) && dc_strbuf_ok(&snippet)
+                               ? dc_arena_dup(&s->arena, dc_strbuf_slice(&out))
+                               : DC_SLICE_NULL;
+    dc_strbuf_free(&snippet);
+    dc_strbuf_free(&out);
+    return copy;
+}
+
+static struct sending *sending_create(struct dc_city *city, const struct dc_message_draft *draft)
+{
+    struct sending *s = dc_calloc(1, sizeof(*s));
+    char id[DC_CITY_ID_MAX];
+    char event_id[DC_CITY_ID_MAX];
+    dc_arena_init(&s->arena, 1024, 0);
+    s->city = city;
+    s->room = draft->room;
+    dc_city_new_id(city, "m_city_", id);
+    dc_city_new_id(city, "evt_city_", event_id);
+    struct dc_utc now = dc_utc_now();
+    s->message = (struct dc_message){.id = dc_arena_dup(&s->arena, dc_slice_z(id)),
+                                     .room_id = draft->room->row.id,
+                                     .author_user_id = dc_arena_dup(&s->arena, draft->user_id),
+                                     .username = dc_arena_dup(&s->arena, draft->username),
+                                     .body = dc_arena_dup(&s->arena, draft->body),
+                                     .created_at = now};
+    if (draft->idempotency_key.ptr != NULL) {
+        s->message.idempotency_key = dc_arena_dup(&s->arena, draft->idempotency_key);
+    }
+    s->event = (struct dc_feed_event){.id = dc_arena_dup(&s->arena, dc_slice_z(event_id)),
+                                      .kind = DC_S("room_message"),
+                                      .room_id = draft->room->row.id,
+                                      .room_slug = draft->room->row.slug,
+                                      .room_name = draft->room->row.name,
+                                      .user_id = s->message.author_user_id,
+                                      .username = s->message.username,
+                                      .payload = event_payload(s),
+                                      .created_at = now};
+    return s;
+}
+
+/* Any copy that failed leaves a NULL behind. */
+static bool sending_is_whole(const struct sending *s, const struct dc_message_draft *draft)
+{
+    return s->message.id.ptr != NULL && s->message.author_user_id.ptr != NULL &&
+           s->message.username.ptr != NULL && s->message.body.ptr != NULL &&
+           s->event.id.ptr != NULL && s->event.payload.ptr != NULL &&
+           (draft->idempotency_key.ptr == NULL || s->message.idempotency_key.ptr != NULL);
+}
+
+static void on_stored(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                      size_t n, const struct dc_error *err)
+{
+    struct sending *s = data;
+    struct dc_city *city = s->city;
+    if (st != DC_OK) {
+        s->cb(s->data, st, NULL, err);
+    } else {
+        struct dc_message m = s->message;
+        bool is_new = false;
+        struct dc_error gone = {0};
+        if (!dc_repo_message_stored(results, n, &m, &is_new)) {
+            st = dc_fail_code(&gone, DC_NOT_FOUND, "room_not_found", "the room does not exist");
+            s->cb(s->data, st, NULL, &gone);
+        } else {
+            if (is_new) {
+                dc_chat_announce_message(city, &m);
+                dc_chat_announce_event(city, &s->event);
+            }
+            s->cb(s->data, DC_OK, &m, NULL);
+        }
+    }
+    sending_free(s);
+    dc_city_pending_end(city);
+}
+
+enum dc_status dc_city_message_send(struct dc_city *city, const struct dc_message_draft *draft,
+                                    dc_message_cb cb, void *data, struct dc_error *err)
+{
+    struct sending *s = sending_create(city, draft);
+    s->cb = cb;
+    s->data = data;
+    if (!sending_is_whole(s, draft)) {
+        sending_free(s);
+        return dc_fail(err, DC_NO_MEMORY, 0, "out of memory");
+    }
+    struct dc_db_batch *b = dc_repo_message_insert(city->ctx->db, &s->message, &s->event);
+    enum dc_status st = dc_db_submit(b, on_stored, s, NULL, err);
+    if (st != DC_OK) {
+        sending_free(s);
+        return st;
+    }
+    dc_city_pending_begin(city);
+    return DC_OK;
+}

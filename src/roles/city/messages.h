@@ -1,0 +1,27 @@
+/* Saying something in a room: the one path for HTTP and sockets. */
+#ifndef DC_ROLES_CITY_MESSAGES_H
+#define DC_ROLES_CITY_MESSAGES_H
+
+#include "roles/city/repo.h"
+
+struct dc_message_draft {
+    struct dc_city_room *room;
+    struct dc_slice user_id, username;
+    struct dc_slice body;            /* checked: 1..MAX_MESSAGE_CHARS code points */
+    struct dc_slice idempotency_key; /* may be NULL */
+};
+
+/* m is borrowed and NULL unless st is DC_OK: the message was committed (or had been, under the same
+ * key). */
+typedef void (*dc_message_cb)(void *data, enum dc_status st, const struct dc_message *m,
+                              const struct dc_error *err);
+
+/* Takes a token of the author's rate limit; 0 or the milliseconds to wait. */
+uint64_t dc_city_message_wait_ms(struct dc_city *city, struct dc_slice user_id);
+/* Stores the draft (copied), then publishes it to the room and the feed, and answers by cb exactly
+ * once, later. On failure cb never runs. */
+DC_MUST_USE enum dc_status dc_city_message_send(struct dc_city *city,
+                                                const struct dc_message_draft *draft,
+                                                dc_message_cb cb, void *data, struct dc_error *err);
+
+#endif

@@ -1,0 +1,332 @@
+/* SQL of city-service. */
+#include "roles/city/repo.h"
+
+#include "domain/snippet.h"
+
+#define SNIPPET_CHARS 100
+
+/* --- wire forms --- */
+
+void dc_message_write(const struct dc_message *m, struct dc_jsonw *w)
+{
+    dc_jsonw_object(w);
+    dc_jsonw_key_text(w, "id", m->id);
+    dc_jsonw_key_text(w, "room_id", m->room_id);
+    dc_jsonw_key_i64(w, "offset", (int64_t)m->position);
+    dc_jsonw_key_text(w, "author_user_id", m->author_user_id);
+    dc_jsonw_key_text(w, "author_agent_id", m->author_agent_id);
+    dc_jsonw_key_text(w, "user_id", m->author_user_id);
+    dc_jsonw_key_text(w, "username", m->username);
+    dc_jsonw_key_text(w, "body", m->body);
+    dc_jsonw_key_text(w, "text", m->body);
+    dc_jsonw_key_utc(w, "created_at", m->created_at);
+    dc_jsonw_end(w);
+}
+
+void dc_feed_event_write(const struct dc_feed_event *e, struct dc_jsonw *w)
+{
+    dc_jsonw_object(w);
+    dc_jsonw_key_text(w, "id", e->id);
+    dc_jsonw_key_text(w, "kind", e->kind);
+    dc_jsonw_key_text(w, "room_id", e->room_id);
+    dc_jsonw_key_text(w, "room_slug", e->room_slug);
+    dc_jsonw_key_text(w, "room_name", e->room_name);
+    dc_jsonw_key_text(w, "user_id", e->user_id);
+    dc_jsonw_key_text(w, "username", e->username);
+    dc_jsonw_key_text(w, "agent_id", e->agent_id);
+    dc_jsonw_key_raw(w, "payload", e->payload);
+    dc_jsonw_key_utc(w, "created_at", e->created_at);
+    dc_jsonw_end(w);
+}
+
+/* --- loading --- */
+
+static const struct dc_db_stmt select_epoch = {
+    .sql = "select value from city_meta where key = 'epoch'"};
+static const struct dc_db_stmt select_rooms = {
+    .sql = "select r.id, r.slug, r.name, r.description, r.is_default, r.created_at, r.created_by,"
+           " r.matrix_room_id, r.matrix_room_alias, r.archived_at, h.last_position,"
+           " h.last_event_at, m.id, m.author_name, m.body, m.created_at"
+           " from city_rooms r join city_room_heads h on h.room_id = r.id"
+           " left join city_room_messages m on m.id = h.last_message_id"};
+
+struct dc_db_batch *dc_repo_load(struct dc_db *db)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_READ);
+    dc_db_batch_add(b, &select_epoch, NULL, 0);
+    dc_db_batch_add(b, &select_rooms, NULL, 0);
+    return b;
+}
+
+struct dc_slice dc_repo_read_epoch(const struct dc_db_result *r)
+{
+    return dc_db_rows(r) == 1 ? dc_db_get_text(r, 0, 0) : DC_SLICE_NULL;
+}
+
+void dc_repo_read_rooms(const struct dc_db_result *r, struct dc_city_rooms *rooms)
+{
+    for (size_t i = 0; i < dc_db_rows(r); i++) {
+        struct dc_room_row row = {.id = dc_db_get_text(r, i, 0),
+                                  .slug = dc_db_get_text(r, i, 1),
+                                  .name = dc_db_get_text(r, i, 2),
+                                  .description = dc_db_get_text(r, i, 3),
+                                  .is_default = dc_db_get_bool(r, i, 4),
+                                  .created_at = dc_db_get_utc(r, i, 5),
+                                  .created_by = dc_db_get_text(r, i, 6),
+                                  .matrix_room_id = dc_db_get_text(r, i, 7),
+                                  .matrix_room_alias = dc_db_get_text(r, i, 8),
+                                  .is_archived = !dc_db_is_null(r, i, 9)};
+        struct dc_city_room *room = dc_city_rooms_put(rooms, &row);
+        room->is_announced = true;
+        struct dc_strbuf snippet = {0};
+        struct dc_last_message last = {0};
+        if (!dc_db_is_null(r, i, 12)) {
+            dc_snippet(&snippet, dc_db_get_text(r, i, 14), SNIPPET_CHARS);
+            last.id = dc_db_get_text(r, i, 12);
+            last.username = dc_db_get_text(r, i, 13);
+            last.snippet = dc_strbuf_slice(&snippet);
+            last.created_at = dc_db_get_utc(r, i, 15);
+        }
+        dc_city_room_set_last(room, (uint64_t)dc_db_get_int(r, i, 10), &last);
+        if (!dc_db_is_null(r, i, 11)) {
+            room->last_event = dc_db_get_utc(r, i, 11);
+        }
+        dc_strbuf_free(&snippet);
+    }
+}
+
+/* --- rooms --- */
+
+static const struct dc_db_stmt ensure_room = {
+    .sql =
+        "insert into city_rooms (id, slug, name, description, is_default, created_at, created_by)"
+        " values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing"};
+static const struct dc_db_stmt insert_room = {
+    .sql =
+        "insert into city_rooms (id, slug, name, description, is_default, created_at, created_by)"
+        " values ($1, $2, $3, $4, $5, $6, $7)"};
+static const struct dc_db_stmt ensure_head = {
+    .sql = "insert into city_room_heads (room_id) select id from city_rooms where id = $1"
+           " on conflict do nothing"};
+static const struct dc_db_stmt insert_head = {
+    .sql = "insert into city_room_heads (room_id, last_event_at) values ($1, $2)"};
+static const struct dc_db_stmt insert_event = {
+    .sql = "insert into city_feed_events"
+           " (id, kind, room_id, user_id, user_name, agent_id, payload, created_at)"
+           " values ($1, $2, $3, $4, $5, $6, $7, $8)"};
+
+static void add_room(struct dc_db_batch *b, const struct dc_db_stmt *stmt,
+                     const struct dc_room_row *row)
+{
+    const struct dc_db_value values[] = {dc_db_text(row->id),         dc_db_text(row->slug),
+                                         dc_db_text(row->name),       dc_db_text(row->description),
+                                         dc_db_bool(row->is_default), dc_db_utc(row->created_at),
+                                         dc_db_text(row->created_by)};
+    dc_db_batch_add(b, stmt, values, DC_ARRAY_LEN(values));
+}
+
+struct dc_db_batch *dc_repo_room_ensure(struct dc_db *db, const struct dc_room_row *row)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_WRITE);
+    const struct dc_db_value id[] = {dc_db_text(row->id)};
+    add_room(b, &ensure_room, row);
+    dc_db_batch_add(b, &ensure_head, id, DC_ARRAY_LEN(id));
+    return b;
+}
+
+struct dc_db_batch *dc_repo_room_create(struct dc_db *db, const struct dc_room_row *row,
+                                        const struct dc_feed_event *e)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_WRITE);
+    const struct dc_db_value head[] = {dc_db_text(row->id), dc_db_utc(row->created_at)};
+    const struct dc_db_value event[] = {dc_db_text(e->id),       dc_db_text(e->kind),
+                                        dc_db_text(e->room_id),  dc_db_text(e->user_id),
+                                        dc_db_text(e->username), dc_db_text(e->agent_id),
+                                        dc_db_json(e->payload),  dc_db_utc(e->created_at)};
+    add_room(b, &insert_room, row);
+    dc_db_batch_add(b, &insert_head, head, DC_ARRAY_LEN(head));
+    dc_db_batch_add(b, &insert_event, event, DC_ARRAY_LEN(event));
+    return b;
+}
+
+/* --- messages --- */
+
+/* The head's row lock orders the messages of a room over all processes; the later statements see
+ * what the previous holder committed. SQLite has one writer anyway. */
+static const struct dc_db_stmt lock_head = {
+    .sql = "select last_position from city_room_heads where room_id = $1 for update",
+    .sqlite = "select last_position from city_room_heads where room_id = $1"};
+static const struct dc_db_stmt insert_message = {
+    .sql = "insert into city_room_messages (id, room_id, author_user_id, author_agent_id,"
+           " author_name, body, created_at, idempotency_key, position)"
+           " select $1, $2, $3, $4, $5, $6, $7, $8, h.last_position + 1"
+           " from city_room_heads h where h.room_id = $2"
+           " on conflict (room_id, author_user_id, idempotency_key)"
+           " where idempotency_key is not null do nothing returning position"};
+static const struct dc_db_stmt advance_head = {
+    .sql = "update city_room_heads set last_position = last_position + 1, last_message_id = $1,"
+           " last_event_at = $3"
+           " where room_id = $2 and exists (select 1 from city_room_messages where id = $1)"};
+static const struct dc_db_stmt insert_message_event = {
+    .sql = "insert into city_feed_events (id, kind, room_id, user_id, user_name, agent_id,"
+           " payload, created_at)"
+           " select $1, $2, $3, $4, $5, $6, $7, $8 from city_room_messages where id = $9"};
+static const struct dc_db_stmt select_by_key = {
+    .sql = "select id, author_user_id, author_agent_id, author_name, body, created_at, position"
+           " from city_room_messages"
+           " where room_id = $1 and author_user_id = $2 and idempotency_key = $3"};
+
+enum { AT_LOCK, AT_INSERT, AT_ADVANCE, AT_EVENT, AT_BY_KEY };
+
+struct dc_db_batch *dc_repo_message_insert(struct dc_db *db, const struct dc_message *m,
+                                           const struct dc_feed_event *e)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_WRITE | DC_DB_GROUP);
+    const struct dc_db_value lock[] = {dc_db_text(m->room_id)};
+    const struct dc_db_value message[] = {dc_db_text(m->id),
+                                          dc_db_text(m->room_id),
+                                          dc_db_text(m->author_user_id),
+                                          dc_db_text(m->author_agent_id),
+                                          dc_db_text(m->username),
+                                          dc_db_text(m->body),
+                                          dc_db_utc(m->created_at),
+                                          dc_db_text(m->idempotency_key)};
+    const struct dc_db_value head[] = {dc_db_text(m->id), dc_db_text(m->room_id),
+                                       dc_db_utc(m->created_at)};
+    const struct dc_db_value event[] = {
+        dc_db_text(e->id),      dc_db_text(e->kind),      dc_db_text(e->room_id),
+        dc_db_text(e->user_id), dc_db_text(e->username),  dc_db_text(e->agent_id),
+        dc_db_json(e->payload), dc_db_utc(e->created_at), dc_db_text(m->id)};
+    dc_db_batch_set_lock_key(b, m->room_id);
+    dc_db_batch_add(b, &lock_head, lock, DC_ARRAY_LEN(lock));
+    dc_db_batch_add(b, &insert_message, message, DC_ARRAY_LEN(message));
+    dc_db_batch_add(b, &advance_head, head, DC_ARRAY_LEN(head));
+    dc_db_batch_add(b, &insert_message_event, event, DC_ARRAY_LEN(event));
+    if (m->idempotency_key.ptr != NULL) {
+        const struct dc_db_value key[] = {dc_db_text(m->room_id), dc_db_text(m->author_user_id),
+                                          dc_db_text(m->idempotency_key)};
+        dc_db_batch_add(b, &select_by_key, key, DC_ARRAY_LEN(key));
+    }
+    return b;
+}
+
+bool dc_repo_message_stored(const struct dc_db_result *const *results, size_t n,
+                            struct dc_message *m, bool *is_new)
+{
+    *is_new = dc_db_rows(results[AT_INSERT]) == 1;
+    if (*is_new) {
+        m->position = (uint64_t)dc_db_get_int(results[AT_INSERT], 0, 0);
+        return true;
+    }
+    if (n > AT_BY_KEY && dc_db_rows(results[AT_BY_KEY]) == 1) {
+        dc_repo_read_message(results[AT_BY_KEY], 0, m->room_id, m);
+        return true;
+    }
+    return false;
+}
+
+static const struct dc_db_stmt select_position = {
+    .sql = "select position from city_room_messages where room_id = $1 and id = $2"};
+static const struct dc_db_stmt select_last = {
+    .sql = "select id, author_user_id, author_agent_id, author_name, body, created_at, position"
+           " from city_room_messages where room_id = $1 order by position desc limit $2"};
+static const struct dc_db_stmt select_before = {
+    .sql = "select id, author_user_id, author_agent_id, author_name, body, created_at, position"
+           " from city_room_messages where room_id = $1 and position <"
+           " (select position from city_room_messages where room_id = $1 and id = $2)"
+           " order by position desc limit $3"};
+static const struct dc_db_stmt select_after = {
+    .sql = "select id, author_user_id, author_agent_id, author_name, body, created_at, position"
+           " from city_room_messages where room_id = $1 and position >"
+           " (select position from city_room_messages where room_id = $1 and id = $2)"
+           " order by position limit $3"};
+static const struct dc_db_stmt select_after_position = {
+    .sql = "select id, author_user_id, author_agent_id, author_name, body, created_at, position"
+           " from city_room_messages where room_id = $1 and position > $2"
+           " order by position limit $3"};
+
+struct dc_db_batch *dc_repo_messages(struct dc_db *db, struct dc_slice room_id,
+                                     enum dc_page_kind kind, struct dc_slice cursor,
+                                     uint64_t position, int64_t limit)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_READ);
+    const struct dc_db_value at[] = {dc_db_text(room_id), dc_db_text(cursor)};
+    const struct dc_db_value by_cursor[] = {dc_db_text(room_id), dc_db_text(cursor),
+                                            dc_db_int(limit + 1)};
+    const struct dc_db_value by_position[] = {dc_db_text(room_id), dc_db_int((int64_t)position),
+                                              dc_db_int(limit + 1)};
+    const struct dc_db_value newest[] = {dc_db_text(room_id), dc_db_int(limit + 1)};
+    dc_db_batch_add(b, &select_position, at, DC_ARRAY_LEN(at));
+    switch (kind) {
+    case DC_PAGE_LAST:
+        dc_db_batch_add(b, &select_last, newest, DC_ARRAY_LEN(newest));
+        break;
+    case DC_PAGE_BEFORE:
+        dc_db_batch_add(b, &select_before, by_cursor, DC_ARRAY_LEN(by_cursor));
+        break;
+    case DC_PAGE_AFTER:
+        dc_db_batch_add(b, &select_after, by_cursor, DC_ARRAY_LEN(by_cursor));
+        break;
+    case DC_PAGE_AFTER_POSITION:
+        dc_db_batch_add(b, &select_after_position, by_position, DC_ARRAY_LEN(by_position));
+        break;
+    }
+    return b;
+}
+
+void dc_repo_read_message(const struct dc_db_result *r, size_t row, struct dc_slice room_id,
+                          struct dc_message *m)
+{
+    *m = (struct dc_message){.id = dc_db_get_text(r, row, 0),
+                             .room_id = room_id,
+                             .author_user_id = dc_db_get_text(r, row, 1),
+                             .author_agent_id = dc_db_get_text(r, row, 2),
+                             .username = dc_db_get_text(r, row, 3),
+                             .body = dc_db_get_text(r, row, 4),
+                             .created_at = dc_db_get_utc(r, row, 5),
+                             .position = (uint64_t)dc_db_get_int(r, row, 6)};
+}
+
+/* --- feed --- */
+
+#define FEED_COLUMNS                                                                               \
+    "select f.id, f.kind, f.room_id, r.slug, r.name, f.user_id, f.user_name, f.agent_id,"          \
+    " f.payload, f.created_at from city_feed_events f left join city_rooms r on r.id = f.room_id"
+
+static const struct dc_db_stmt select_event = {.sql =
+                                                   "select id from city_feed_events where id = $1"};
+static const struct dc_db_stmt select_feed = {
+    .sql = FEED_COLUMNS " order by f.created_at desc, f.id desc limit $1 offset $2"};
+static const struct dc_db_stmt select_feed_before = {
+    .sql = FEED_COLUMNS " where (f.created_at, f.id) <"
+                        " (select e.created_at, e.id from city_feed_events e where e.id = $3)"
+                        " order by f.created_at desc, f.id desc limit $1 offset $2"};
+
+struct dc_db_batch *dc_repo_feed(struct dc_db *db, struct dc_slice before, int64_t offset,
+                                 int64_t limit)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_READ);
+    const struct dc_db_value id[] = {dc_db_text(before)};
+    const struct dc_db_value values[] = {dc_db_int(limit), dc_db_int(offset), dc_db_text(before)};
+    dc_db_batch_add(b, &select_event, id, DC_ARRAY_LEN(id));
+    if (before.ptr == NULL) {
+        dc_db_batch_add(b, &select_feed, values, 2);
+    } else {
+        dc_db_batch_add(b, &select_feed_before, values, 3);
+    }
+    return b;
+}
+
+void dc_repo_read_feed(const struct dc_db_result *r, size_t row, struct dc_feed_event *e)
+{
+    *e = (struct dc_feed_event){.id = dc_db_get_text(r, row, 0),
+                                .kind = dc_db_get_text(r, row, 1),
+                                .room_id = dc_db_get_text(r, row, 2),
+                                .room_slug = dc_db_get_text(r, row, 3),
+                                .room_name = dc_db_get_text(r, row, 4),
+                                .user_id = dc_db_get_text(r, row, 5),
+                                .username = dc_db_get_text(r, row, 6),
+                                .agent_id = dc_db_get_text(r, row, 7),
+                                .payload = dc_db_get_text(r, row, 8),
+                                .created_at = dc_db_get_utc(r, row, 9)};
+}

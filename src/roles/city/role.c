@@ -1,0 +1,295 @@
+/* city-service: start, loading, stop. */
+#include "base/mem.h"
+#include "roles/city/chat.h"
+#include "roles/city/people.h"
+#include "roles/city/repo.h"
+#include "roles/city/sessions.h"
+
+#define RATE_LIMIT_KEYS 100000
+#define FEED_LOG_BYTES  (256 * 1024)
+#define DEFAULT_ROOMS   "general,welcome,builders"
+
+/* --- shared by the files of this role --- */
+
+void dc_city_new_id(struct dc_city *city, const char *prefix_z, char out[DC_CITY_ID_MAX])
+{
+    char ulid[DC_ULID_LEN + 1];
+    dc_ulid_next(&city->ids, dc_utc_now(), ulid);
+    int n = snprintf(out, DC_CITY_ID_MAX, "%s%s", prefix_z, ulid);
+    DC_ASSERT(n > 0 && n < DC_CITY_ID_MAX);
+}
+
+static void finish_stop(struct dc_city *city);
+
+void dc_city_pending_begin(struct dc_city *city)
+{
+    city->pending++;
+}
+
+void dc_city_pending_end(struct dc_city *city)
+{
+    DC_ASSERT(city->pending > 0);
+    city->pending--;
+    if (city->is_stopping && city->pending == 0) {
+        finish_stop(city);
+    }
+}
+
+bool dc_city_is_ready(struct dc_city *city, struct dc_http_request *r)
+{
+    if (city->is_loaded) {
+        return true;
+    }
+    struct dc_error err = {0};
+    (void)dc_fail(&err, DC_UNAVAILABLE, 0, "the city is starting");
+    dc_http_reply_error(r, &err);
+    return false;
+}
+
+struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r)
+{
+    if (!dc_city_is_ready(city, r)) {
+        return NULL;
+    }
+    struct dc_city_room *room = dc_city_rooms_find(city->rooms, dc_http_param(r, 0));
+    if (room == NULL) {
+        struct dc_error err = {0};
+        (void)dc_fail_code(&err, DC_NOT_FOUND, "room_not_found", "Room not found");
+        dc_http_reply_error(r, &err);
+    }
+    return room;
+}
+
+void dc_city_add_routes(struct dc_city *city, const struct dc_route *routes, size_t n)
+{
+    dc_router_add(city->ctx->public_router, "/api", routes, n, city);
+    if (!city->ctx->is_combined) {
+        dc_router_add(city->ctx->public_router, "", routes, n, city);
+    }
+}
+
+/* --- loading: default rooms, then everything --- */
+
+static void load_later(struct dc_city *city, const struct dc_error *err)
+{
+    DC_LOG_WARN_EVENT(city->ctx->log, "city.load_failed", DC_LF_ERR(err));
+    dc_timer_start(&city->retry, dc_backoff_next_ms(&city->retry_backoff), 0);
+}
+
+static void on_loaded(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                      size_t n, const struct dc_error *err)
+{
+    struct dc_city *city = data;
+    (void)n;
+    if (st != DC_OK) {
+        if (!city->is_stopping) {
+            load_later(city, err);
+        }
+    } else if (!city->is_stopping) {
+        struct dc_slice epoch = dc_repo_read_epoch(results[0]);
+        if (epoch.len == 0 || !dc_slice_copy_z(epoch, city->epoch_text, sizeof(city->epoch_text))) {
+            struct dc_error damaged = {0};
+            (void)dc_fail(&damaged, DC_INTERNAL, 0, "city_meta has no usable epoch");
+            load_later(city, &damaged);
+            dc_city_pending_end(city);
+            return;
+        }
+        city->epoch = dc_slice_z(city->epoch_text);
+        dc_repo_read_rooms(results[1], city->rooms);
+        city->is_loaded = true;
+        dc_sessions_announce_room(city, NULL);
+        DC_LOG_INFO_EVENT(city->ctx->log, "city.ready",
+                          DC_LF_I("rooms", dc_city_rooms_count(city->rooms)));
+        city->ready(city->ready_data);
+    }
+    dc_city_pending_end(city);
+}
+
+static void load_rooms(struct dc_city *city)
+{
+    struct dc_error err = {0};
+    if (dc_db_submit(dc_repo_load(city->ctx->db), on_loaded, city, NULL, &err) != DC_OK) {
+        load_later(city, &err);
+        return;
+    }
+    dc_city_pending_begin(city);
+}
+
+/* The last of the default rooms that is there lets loading go on. */
+static void on_ensured(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                       size_t n, const struct dc_error *err)
+{
+    struct dc_city *city = data;
+    (void)results;
+    (void)n;
+    city->ensuring--;
+    if (st != DC_OK) {
+        city->ensure_has_failed = true;
+        DC_LOG_WARN_EVENT(city->ctx->log, "city.default_room_failed", DC_LF_ERR(err));
+    }
+    if (city->ensuring == 0 && !city->is_stopping) {
+        if (city->ensure_has_failed) {
+            struct dc_error some = {0};
+            (void)dc_fail(&some, DC_UNAVAILABLE, 0, "not every default room could be stored");
+            load_later(city, &some);
+        } else {
+            load_rooms(city);
+        }
+    }
+    dc_city_pending_end(city);
+}
+
+static void ensure_room(void *data, const struct dc_room_row *row)
+{
+    struct dc_city *city = data;
+    struct dc_room_row dated = *row;
+    struct dc_error err = {0};
+    /* A millisecond apart, so that they are listed in the order of the setting. */
+    dated.created_at.ms = dc_utc_now().ms + (int64_t)city->ensuring;
+    if (dc_db_submit(dc_repo_room_ensure(city->ctx->db, &dated), on_ensured, city, NULL, &err) ==
+        DC_OK) {
+        city->ensuring++;
+        dc_city_pending_begin(city);
+    } else {
+        city->ensure_has_failed = true;
+        DC_LOG_WARN_EVENT(city->ctx->log, "city.default_room_failed", DC_LF_ERR(&err));
+    }
+}
+
+static struct dc_slice default_rooms(const struct dc_city *city)
+{
+    struct dc_slice list = dc_slice_trim(dc_slice_z(city->ctx->settings->city_default_rooms));
+    return list.len > 0 ? list : DC_S(DEFAULT_ROOMS);
+}
+
+static void load(struct dc_city *city)
+{
+    struct dc_error err = {0};
+    city->ensure_has_failed = false;
+    enum dc_status st = dc_city_default_rooms(default_rooms(city), ensure_room, city, &err);
+    DC_ASSERT(st == DC_OK); /* start() has checked the list */
+    if (city->ensuring == 0) {
+        if (city->ensure_has_failed) {
+            (void)dc_fail(&err, DC_UNAVAILABLE, 0, "the database is away");
+            load_later(city, &err);
+        } else {
+            load_rooms(city);
+        }
+    }
+}
+
+static void on_retry(struct dc_timer *t)
+{
+    load(DC_CONTAINER_OF(t, struct dc_city, retry));
+}
+
+/* --- role --- */
+
+static void check_room(void *data, const struct dc_room_row *row)
+{
+    (void)data;
+    (void)row;
+}
+
+static void free_city(struct dc_city *city)
+{
+    dc_chat_stop(city);
+    dc_sessions_destroy(city->sessions);
+    dc_people_destroy(city->people);
+    if (city->feed != NULL) {
+        dc_topic_destroy(city->feed);
+    }
+    dc_city_rooms_destroy(city->rooms);
+    dc_rate_limit_destroy(city->message_limit);
+    dc_rate_limit_destroy(city->room_limit);
+}
+
+static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void *ready_data,
+                            void **state, struct dc_error *err)
+{
+    const struct dc_settings *settings = ctx->settings;
+    struct dc_city *city = dc_calloc(1, sizeof(*city));
+    city->ctx = ctx;
+    city->ready = ready;
+    city->ready_data = ready_data;
+    city->retry_backoff = (struct dc_backoff){.base_ms = 200, .max_ms = 5000};
+    dc_ulid_next(&city->ids, dc_utc_now(), city->gateway_id);
+    enum dc_status st = dc_city_default_rooms(default_rooms(city), check_room, NULL, err);
+    if (st != DC_OK) {
+        goto fail;
+    }
+    city->rooms = dc_city_rooms_create();
+    char epoch[DC_ULID_LEN + 3];
+    int n = snprintf(epoch, sizeof(epoch), "f-%s", city->gateway_id);
+    const struct dc_topic_opts feed = {.kind = DC_TOPIC_LOG,
+                                       .epoch = dc_slice_make(epoch, (size_t)n),
+                                       .max_log_bytes = FEED_LOG_BYTES};
+    city->feed = dc_topic_create(ctx->hub, &feed);
+    city->message_limit =
+        dc_rate_limit_create((uint32_t)settings->limit_messages_per_s,
+                             (uint32_t)settings->limit_messages_burst, RATE_LIMIT_KEYS);
+    city->room_limit = dc_rate_limit_create((uint32_t)settings->limit_rooms_per_s,
+                                            (uint32_t)settings->limit_rooms_burst, RATE_LIMIT_KEYS);
+    st = dc_people_create(city, &city->people, err);
+    if (st != DC_OK) {
+        goto fail;
+    }
+    st = dc_sessions_create(city, &city->sessions, err);
+    if (st != DC_OK) {
+        goto fail;
+    }
+    st = dc_chat_start(city, err);
+    if (st != DC_OK) {
+        goto fail;
+    }
+    dc_timer_init(ctx->loop, &city->retry, on_retry);
+    dc_city_routes_rooms(city);
+    dc_city_routes_messages(city);
+    dc_city_routes_feed(city);
+    dc_city_routes_presence(city);
+    dc_city_stream_room_routes(city);
+    dc_city_stream_presence_routes(city);
+    load(city);
+    *state = city;
+    return DC_OK;
+fail:
+    free_city(city);
+    dc_free(city);
+    return st;
+}
+
+static void on_retry_closed(struct dc_timer *t)
+{
+    struct dc_city *city = DC_CONTAINER_OF(t, struct dc_city, retry);
+    void (*stopped)(void *) = city->stopped;
+    void *data = city->stopped_data;
+    dc_free(city);
+    stopped(data);
+}
+
+static void finish_stop(struct dc_city *city)
+{
+    free_city(city);
+    dc_timer_close(&city->retry, on_retry_closed);
+}
+
+static void stop(void *state, void (*stopped)(void *data), void *data)
+{
+    struct dc_city *city = state;
+    city->stopped = stopped;
+    city->stopped_data = data;
+    city->is_stopping = true;
+    dc_timer_stop(&city->retry);
+    if (city->pending == 0) {
+        finish_stop(city);
+    }
+}
+
+const struct dc_role dc_role_city = {
+    .name = "city-service",
+    .summary = "rooms, messages, feed, sockets for rooms and presence",
+    .port = 7001,
+    .needs = DC_NEEDS_DB | DC_NEEDS_KV | DC_NEEDS_BUS | DC_NEEDS_TOKENS,
+    .start = start,
+    .stop = stop,
+};

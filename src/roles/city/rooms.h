@@ -1,0 +1,71 @@
+/* The room directory: every room of the city in memory, read at start and kept up to date by what
+ * the bus tells (own writes come that way too).  Lists and details are answered from here, also
+ * while the database is away.  Rooms are never removed while the process lives; pointers stay
+ * valid. */
+#ifndef DC_ROLES_CITY_ROOMS_H
+#define DC_ROLES_CITY_ROOMS_H
+
+#include "base/json.h"
+#include "base/time.h"
+#include "roles/city/city.h"
+
+#define DC_ROOM_NAME_MAX        80
+#define DC_ROOM_DESCRIPTION_MAX 500
+
+struct dc_room_row {
+    struct dc_slice id, slug, name, description; /* description may be NULL */
+    bool is_default, is_archived;
+    struct dc_utc created_at;
+    struct dc_slice created_by, matrix_room_id, matrix_room_alias; /* may be NULL */
+};
+
+/* The last words of a room, for cards. id NULL: none. */
+struct dc_last_message {
+    struct dc_slice id, username, snippet;
+    struct dc_utc created_at;
+};
+
+/* Who is there as the aggregator published it; people.c keeps it. */
+struct dc_room_people {
+    uint32_t online_count, away_count, typing_count;
+    int64_t last_event_ts;
+    struct dc_list members; /* of people.c */
+    size_t n_members;
+};
+
+struct dc_city_room {
+    struct dc_room_row row; /* texts owned by the room */
+    uint64_t last_position;
+    struct dc_utc last_event; /* ms 0: never */
+    struct dc_last_message last;
+    struct dc_room_people people;
+    struct dc_topic *chat;  /* LOG; exists while sockets are in the room */
+    struct dc_topic *crowd; /* STATE: join, leave, presence, typing */
+    size_t n_sockets;
+    bool is_announced;    /* this process's sockets have been told of it */
+    struct dc_list order; /* default rooms first, then newest */
+};
+
+struct dc_city_rooms;
+struct dc_city_rooms *dc_city_rooms_create(void);
+void dc_city_rooms_destroy(struct dc_city_rooms *rooms);
+/* Adds or updates; texts are copied. */
+struct dc_city_room *dc_city_rooms_put(struct dc_city_rooms *rooms, const struct dc_room_row *row);
+/* By id or slug; NULL if unknown. */
+struct dc_city_room *dc_city_rooms_find(const struct dc_city_rooms *rooms,
+                                        struct dc_slice id_or_slug);
+size_t dc_city_rooms_count(const struct dc_city_rooms *rooms);
+/* In list order: start with NULL. */
+struct dc_city_room *dc_city_rooms_next(const struct dc_city_rooms *rooms,
+                                        const struct dc_city_room *after);
+/* Copies; older positions are ignored. */
+void dc_city_room_set_last(struct dc_city_room *room, uint64_t position,
+                           const struct dc_last_message *last);
+/* The members of wire type Room, into an open object. */
+void dc_city_room_write(const struct dc_city_room *room, struct dc_jsonw *w);
+/* CITY_DEFAULT_ROOMS as rows: visits each slug of the list (invalid ones are DC_CONFIG). */
+typedef void (*dc_default_room_cb)(void *data, const struct dc_room_row *row);
+DC_MUST_USE enum dc_status dc_city_default_rooms(struct dc_slice list, dc_default_room_cb cb,
+                                                 void *data, struct dc_error *err);
+
+#endif

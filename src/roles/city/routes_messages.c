@@ -1,0 +1,221 @@
+/* GET/POST /city/rooms/{room}/messages (specs/city-backend §4, CONTRACT §2.4). */
+#include "roles/city/messages.h"
+
+/* A request on its way; lives in its arena. */
+struct asking {
+    struct dc_city *city;
+    struct dc_city_room *room;
+    struct dc_http_request *r;
+    int64_t limit;
+    bool has_cursor, is_newest_first;
+};
+
+static struct asking *asking_create(struct dc_city *city, struct dc_city_room *room,
+                                    struct dc_http_request *r)
+{
+    struct asking *a = dc_arena_calloc(dc_http_arena(r), 1, sizeof(*a));
+    if (a == NULL) {
+        struct dc_error err = {0};
+        (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
+        dc_http_reply_error(r, &err);
+        return NULL;
+    }
+    a->city = city;
+    a->room = room;
+    a->r = r;
+    return a;
+}
+
+/* --- reading --- */
+
+struct page_query {
+    struct dc_slice before, after;
+    int64_t limit;
+};
+static const struct dc_field page_fields[] = {
+    {"before", DC_FIELD_ID, 0, 0, 0, offsetof(struct page_query, before)},
+    {"after", DC_FIELD_ID, 0, 0, 0, offsetof(struct page_query, after)},
+    {"limit", DC_FIELD_INT, DC_FIELD_CLAMP, 1, 100, offsetof(struct page_query, limit)},
+};
+
+static void write_page(struct asking *a, const struct dc_db_result *rows, struct dc_jsonw *w)
+{
+    size_t limit = (size_t)a->limit;
+    size_t count = dc_db_rows(rows) > limit ? limit : dc_db_rows(rows);
+    dc_jsonw_object(w);
+    dc_jsonw_key(w, "items");
+    dc_jsonw_array(w);
+    for (size_t i = 0; i < count; i++) {
+        struct dc_message m;
+        dc_repo_read_message(rows, a->is_newest_first ? count - 1 - i : i, a->room->row.id, &m);
+        dc_message_write(&m, w);
+    }
+    dc_jsonw_end(w);
+    dc_jsonw_key_bool(w, "has_more", dc_db_rows(rows) > limit);
+    dc_jsonw_key_text(w, "epoch", a->city->epoch);
+    dc_jsonw_key_i64(w, "offset", (int64_t)a->room->last_position);
+    dc_jsonw_end(w);
+}
+
+static void on_page(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                    size_t n, const struct dc_error *err)
+{
+    struct asking *a = data;
+    struct dc_city *city = a->city;
+    (void)n;
+    if (st != DC_OK) {
+        dc_http_reply_error(a->r, err);
+    } else if (a->has_cursor && dc_db_rows(results[0]) == 0) {
+        struct dc_error unknown = {0};
+        (void)dc_fail_code(&unknown, DC_INVALID, "unknown_cursor",
+                           "before/after names no message of this room");
+        dc_http_reply_error(a->r, &unknown);
+    } else {
+        struct dc_strbuf out = {0};
+        struct dc_jsonw w;
+        dc_jsonw_init(&w, &out);
+        write_page(a, results[1], &w);
+        dc_http_reply_json(a->r, 200, &out);
+    }
+    dc_city_pending_end(city);
+}
+
+static void list_messages(void *ctx, struct dc_http_request *r)
+{
+    struct dc_city *city = ctx;
+    struct dc_city_room *room = dc_city_room_of(city, r);
+    struct page_query q = {.limit = 50};
+    if (room == NULL || !dc_http_read_query(r, page_fields, DC_ARRAY_LEN(page_fields), &q)) {
+        return;
+    }
+    if (q.before.ptr != NULL && q.after.ptr != NULL) {
+        struct dc_problems problems = {0};
+        dc_problem_add(&problems, "after", "conflict", "give before or after, not both");
+        dc_http_reply_problems(r, &problems);
+        return;
+    }
+    struct asking *a = asking_create(city, room, r);
+    if (a == NULL) {
+        return;
+    }
+    enum dc_page_kind kind = q.before.ptr != NULL  ? DC_PAGE_BEFORE
+                             : q.after.ptr != NULL ? DC_PAGE_AFTER
+                                                   : DC_PAGE_LAST;
+    a->limit = q.limit;
+    a->has_cursor = kind != DC_PAGE_LAST;
+    a->is_newest_first = kind != DC_PAGE_AFTER;
+    struct dc_error err = {0};
+    struct dc_db_batch *b = dc_repo_messages(city->ctx->db, room->row.id, kind,
+                                             q.before.ptr != NULL ? q.before : q.after, 0, q.limit);
+    if (dc_db_submit(b, on_page, a, NULL, &err) != DC_OK) {
+        dc_http_reply_error(r, &err);
+        return;
+    }
+    dc_city_pending_begin(city);
+}
+
+/* --- saying --- */
+
+struct message_body {
+    struct dc_slice body, text, idempotency_key, user_id;
+};
+
+static void on_sent(void *data, enum dc_status st, const struct dc_message *m,
+                    const struct dc_error *err)
+{
+    struct asking *a = data;
+    if (st != DC_OK) {
+        dc_http_reply_error(a->r, err);
+        return;
+    }
+    struct dc_strbuf out = {0};
+    struct dc_jsonw w;
+    dc_jsonw_init(&w, &out);
+    dc_message_write(m, &w);
+    dc_http_reply_json(a->r, 200, &out);
+}
+
+static bool is_printable_ascii(struct dc_slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] < 0x21 || s.ptr[i] > 0x7e) {
+            return false;
+        }
+    }
+    return s.len >= 1 && s.len <= 128;
+}
+
+/* The body's fields and the Idempotency-Key header, which wins; answers 4xx itself. */
+static bool read_message(struct dc_city *city, struct dc_http_request *r, struct message_body *body)
+{
+    int64_t max = city->ctx->settings->max_message_chars;
+    const struct dc_field fields[] = {
+        {"body", DC_FIELD_TEXT, DC_FIELD_NULLABLE, 1, max, offsetof(struct message_body, body)},
+        {"text", DC_FIELD_TEXT, DC_FIELD_NULLABLE, 1, max, offsetof(struct message_body, text)},
+        {"idempotency_key", DC_FIELD_KEY, DC_FIELD_NULLABLE, 0, 0,
+         offsetof(struct message_body, idempotency_key)},
+        {"user_id", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0, offsetof(struct message_body, user_id)}};
+    if (!dc_http_read_json(r, fields, DC_ARRAY_LEN(fields), body)) {
+        return false;
+    }
+    struct dc_problems problems = {0};
+    struct dc_slice key = dc_http_header(r, DC_S("idempotency-key"));
+    if (body->body.ptr == NULL) {
+        body->body = body->text;
+    }
+    if (body->body.ptr == NULL) {
+        dc_problem_add(&problems, "body", "missing", "is required");
+    }
+    if (key.ptr != NULL) {
+        if (!is_printable_ascii(key)) {
+            dc_problem_add(&problems, "Idempotency-Key", "invalid_format",
+                           "must be 1 to 128 printable ASCII characters without blanks");
+        }
+        body->idempotency_key = key;
+    }
+    if (problems.count > 0) {
+        dc_http_reply_problems(r, &problems);
+        return false;
+    }
+    return true;
+}
+
+static void post_message(void *ctx, struct dc_http_request *r)
+{
+    struct dc_city *city = ctx;
+    struct dc_city_room *room = dc_city_room_of(city, r);
+    struct message_body body = {0};
+    struct dc_identity who;
+    struct dc_error err = {0};
+    if (room == NULL || !read_message(city, r, &body) ||
+        !dc_require_identity(&city->ctx->auth, r, body.user_id, &who)) {
+        return;
+    }
+    if (dc_city_message_wait_ms(city, who.user_id) > 0) {
+        (void)dc_fail(&err, DC_LIMIT, 0, "too many messages, try again a little later");
+        dc_http_reply_error(r, &err);
+        return;
+    }
+    struct asking *a = asking_create(city, room, r);
+    if (a == NULL) {
+        return;
+    }
+    const struct dc_message_draft draft = {.room = room,
+                                           .user_id = who.user_id,
+                                           .username = who.username,
+                                           .body = body.body,
+                                           .idempotency_key = body.idempotency_key};
+    if (dc_city_message_send(city, &draft, on_sent, a, &err) != DC_OK) {
+        dc_http_reply_error(r, &err);
+    }
+}
+
+static const struct dc_route routes[] = {
+    {DC_GET, "/city/rooms/{room}/messages", list_messages},
+    {DC_POST, "/city/rooms/{room}/messages", post_message},
+};
+
+void dc_city_routes_messages(struct dc_city *city)
+{
+    dc_city_add_routes(city, routes, DC_ARRAY_LEN(routes));
+}
