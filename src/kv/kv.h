@@ -1,0 +1,74 @@
+/* Key-value port: expiring keys, sorted expiry, leases with fencing.  Memory now, Redis by the same
+ * interface (what one backend cannot do is not here).  A cache: losing all of it loses no truth
+ * (DESIGN §3 rule 2).  All calls are asynchronous (rt/op.h) with the backend's deadline. */
+#ifndef DC_KV_KV_H
+#define DC_KV_KV_H
+
+#include "obs/health.h"
+#include "obs/log.h"
+#include "rt/op.h"
+
+struct dc_kv;
+
+#define DC_KV_KEY_MAX_BYTES   256
+#define DC_KV_VALUE_MAX_BYTES 65536
+/* Calls that wait at a time; further ones are DC_LIMIT. */
+#define DC_KV_CALLS_MAX 65536
+
+struct dc_kv_opts {
+    const char *url; /* NULL: memory; anything else is DC_UNSUPPORTED so far */
+    uint64_t deadline_ms;
+    size_t max_keys; /* memory: further new keys, leases and members are DC_LIMIT; 0: a million */
+    struct dc_log *log;
+    struct dc_health_check *health;
+};
+DC_MUST_USE enum dc_status dc_kv_open(struct dc_loop *loop, const struct dc_kv_opts *opts,
+                                      struct dc_kv **out, struct dc_error *err);
+/* Running calls end with DC_CANCELED; closed runs last.  Calls made after it are DC_CLOSED. */
+void dc_kv_close(struct dc_kv *kv, void (*closed)(void *data), void *data);
+
+/* value.ptr NULL: no such key. Borrowed. number: the answer of calls that count (fencing tokens,
+ * keys removed). */
+typedef void (*dc_kv_cb)(void *data, enum dc_status st, struct dc_slice value, int64_t number,
+                         const struct dc_error *err);
+
+/* Keys (names, members, holders) have 1 to 256 bytes, whatever they are (else DC_INVALID), values
+ * <= 64 KiB (else DC_TOO_LARGE, as the call's own answer); copied.  Calls take effect in the order
+ * they were made, never inside the call; one that is cancelled before has none.  cb may be NULL
+ * when nobody cares about the outcome (failures are counted and logged; *op is NULL then).
+ * ttl_ms 0: until deleted. delete answers number = keys removed, 0 or 1. */
+DC_MUST_USE enum dc_status dc_kv_set(struct dc_kv *kv, struct dc_slice key, struct dc_slice value,
+                                     uint64_t ttl_ms, dc_kv_cb cb, void *data, struct dc_op **op);
+DC_MUST_USE enum dc_status dc_kv_get(struct dc_kv *kv, struct dc_slice key, dc_kv_cb cb, void *data,
+                                     struct dc_op **op);
+DC_MUST_USE enum dc_status dc_kv_delete(struct dc_kv *kv, struct dc_slice key, dc_kv_cb cb,
+                                        void *data, struct dc_op **op);
+
+/* Lease: at most one holder at a time.  Acquire answers number = fencing token (increases with
+ * every new holder) or DC_CONFLICT while another holds it; the holder's own acquire renews and
+ * keeps its token. Release by another than the holder is DC_CONFLICT, also when nobody holds it
+ * (any more). ttl_ms 0 is DC_INVALID. */
+DC_MUST_USE enum dc_status dc_kv_lease_acquire(struct dc_kv *kv, struct dc_slice name,
+                                               struct dc_slice holder, uint64_t ttl_ms, dc_kv_cb cb,
+                                               void *data, struct dc_op **op);
+DC_MUST_USE enum dc_status dc_kv_lease_release(struct dc_kv *kv, struct dc_slice name,
+                                               struct dc_slice holder, dc_kv_cb cb, void *data,
+                                               struct dc_op **op);
+
+/* Sorted expiry: a set of members with deadlines that processes share.  Add sets or moves a member
+ * to now + ttl_ms; take_due removes and hands out up to max (at most DC_KV_TAKE_MAX) members whose
+ * time has passed, earliest first, each to one caller only. remove answers number = members
+ * removed. */
+#define DC_KV_TAKE_MAX 1000
+DC_MUST_USE enum dc_status dc_kv_expiry_add(struct dc_kv *kv, struct dc_slice set,
+                                            struct dc_slice member, uint64_t ttl_ms, dc_kv_cb cb,
+                                            void *data, struct dc_op **op);
+DC_MUST_USE enum dc_status dc_kv_expiry_remove(struct dc_kv *kv, struct dc_slice set,
+                                               struct dc_slice member, dc_kv_cb cb, void *data,
+                                               struct dc_op **op);
+typedef void (*dc_kv_due_cb)(void *data, enum dc_status st, const struct dc_slice *members,
+                             size_t n, const struct dc_error *err);
+DC_MUST_USE enum dc_status dc_kv_expiry_take_due(struct dc_kv *kv, struct dc_slice set, size_t max,
+                                                 dc_kv_due_cb cb, void *data, struct dc_op **op);
+
+#endif
