@@ -7,7 +7,8 @@
  * before). Sources of a status:
  *   - native sessions: (session id, user) with a lease; online or away;
  *   - Matrix: m.presence of the user.
- * Any source online -> online; else any away -> away; else offline.
+ * Any source online -> online; else any away -> away; else any passive session -> online; else
+ * offline.
  * Members of a room for counting: sessions that joined it and Matrix members; each user once.
  * online_count counts members that are not offline, away_count those that are away.
  *
@@ -119,11 +120,13 @@ DC_MUST_USE enum dc_status dc_presence_room_add(struct dc_presence *p, struct dc
                                                 struct dc_slice slug, struct dc_presence_now now);
 void dc_presence_room_remove(struct dc_presence *p, struct dc_slice room_id);
 
-/* Native sessions.  beat starts or renews (status ONLINE or AWAY; username may be empty:
- * unchanged). A beat during the grace of a close revives the session. A session of another user
- * answers DC_CONFLICT, the status OFFLINE DC_INVALID. Only dc_presence_tick ends leases: until then
- * a late beat still renews. Joining needs a live session (one in its grace still is) and a known
- * room (DC_NOT_FOUND otherwise); idempotent. */
+/* Native sessions.  beat starts or renews (username may be empty: unchanged).  Status ONLINE or
+ * AWAY is what the person does; OFFLINE makes the session passive: somebody is there (a room's
+ * socket, a join over HTTP) but it does not know what he does, so it counts as online only while no
+ * other source says anything. A beat during the grace of a close revives the session. A session of
+ * another user answers DC_CONFLICT. Only dc_presence_tick ends leases: until then a late beat still
+ * renews. Joining needs a live session (one in its grace still is) and a known room (DC_NOT_FOUND
+ * otherwise); idempotent. */
 DC_MUST_USE enum dc_status
 dc_presence_session_beat(struct dc_presence *p, struct dc_slice session_id, struct dc_slice user_id,
                          struct dc_slice username, enum dc_presence_status status,

@@ -30,8 +30,8 @@ struct dc_presence_user {
     struct dc_list sessions;
     struct dc_list typing;
     struct dc_utc last_active;
-    char *username; /* username_len bytes, no NUL; NULL when empty */
-    uint32_t n_online_sessions, n_away_sessions;
+    char *username;                   /* username_len bytes, no NUL; NULL when empty */
+    uint32_t n_sessions_by_status[3]; /* by enum dc_presence_status; OFFLINE: passive ones */
     uint32_t n_memberships;
     uint8_t status;        /* enum dc_presence_status: as reported and counted */
     uint8_t matrix_status; /* enum dc_presence_status */

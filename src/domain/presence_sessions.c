@@ -15,8 +15,7 @@ static struct dc_presence_session *session_find(const struct dc_presence *p, str
 /* Counts the session's status in its user; by: 1 or -1. */
 static void count_status(struct dc_presence *p, struct dc_presence_session *s, int by)
 {
-    uint32_t *counter =
-        s->status == DC_PRESENCE_ONLINE ? &s->user->n_online_sessions : &s->user->n_away_sessions;
+    uint32_t *counter = &s->user->n_sessions_by_status[s->status];
     *counter = by > 0 ? *counter + 1 : *counter - 1;
     dc_presence_user_dirty(p, s->user);
 }
@@ -99,8 +98,7 @@ enum dc_status dc_presence_session_beat(struct dc_presence *p, struct dc_slice s
                                         enum dc_presence_status status, struct dc_presence_now now)
 {
     if (!dc_presence_id_ok(session_id) || !dc_presence_id_ok(user_id) ||
-        username.len > DC_PRESENCE_ID_MAX ||
-        (status != DC_PRESENCE_ONLINE && status != DC_PRESENCE_AWAY)) {
+        username.len > DC_PRESENCE_ID_MAX || status > DC_PRESENCE_ONLINE) {
         return DC_INVALID;
     }
     dc_presence_begin(p, now);

@@ -73,13 +73,15 @@ void dc_presence_user_dirty(struct dc_presence *p, struct dc_presence_user *u)
 
 static enum dc_presence_status derive(const struct dc_presence_user *u)
 {
-    if (u->n_online_sessions > 0 || u->matrix_status == DC_PRESENCE_ONLINE) {
+    const uint32_t *sessions = u->n_sessions_by_status;
+    if (sessions[DC_PRESENCE_ONLINE] > 0 || u->matrix_status == DC_PRESENCE_ONLINE) {
         return DC_PRESENCE_ONLINE;
     }
-    if (u->n_away_sessions > 0 || u->matrix_status == DC_PRESENCE_AWAY) {
+    if (sessions[DC_PRESENCE_AWAY] > 0 || u->matrix_status == DC_PRESENCE_AWAY) {
         return DC_PRESENCE_AWAY;
     }
-    return DC_PRESENCE_OFFLINE;
+    /* Passive sessions alone: somebody is there. */
+    return sessions[DC_PRESENCE_OFFLINE] > 0 ? DC_PRESENCE_ONLINE : DC_PRESENCE_OFFLINE;
 }
 
 static void count_totals(struct dc_presence *p, enum dc_presence_status from,

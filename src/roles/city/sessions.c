@@ -10,6 +10,14 @@ struct dc_city_sessions {
     char subject[64];
 };
 
+static const char *activity_name(enum dc_session_activity activity)
+{
+    static const char *const names[] = {[DC_SESSION_PASSIVE] = "passive",
+                                        [DC_SESSION_ONLINE] = "online",
+                                        [DC_SESSION_AWAY] = "away"};
+    return names[activity];
+}
+
 /* --- telling --- */
 
 /* One event for the aggregator: op, session, and what the op needs. room may be NULL. */
@@ -51,8 +59,7 @@ static void tell(struct dc_city *city, const char *op_z, struct dc_slice session
 static void tell_session(struct dc_city *city, const struct dc_session *s, const char *op_z,
                          const struct dc_city_room *room)
 {
-    tell(city, op_z, dc_slice_z(s->id), s->user_id, s->username, s->is_away ? "away" : "online",
-         room);
+    tell(city, op_z, dc_slice_z(s->id), s->user_id, s->username, activity_name(s->activity), room);
 }
 
 void dc_sessions_announce_room(struct dc_city *city, const struct dc_city_room *room)
@@ -135,9 +142,9 @@ static void keep_lease_key(struct dc_city *city, struct dc_slice user_id)
     dc_strbuf_free(&key);
 }
 
-void dc_session_beat(struct dc_city *city, struct dc_session *s, bool is_away)
+void dc_session_beat(struct dc_city *city, struct dc_session *s, enum dc_session_activity activity)
 {
-    s->is_away = is_away;
+    s->activity = activity;
     s->last_beat = dc_loop_now(city->ctx->loop);
     if (!s->is_live) {
         s->is_live = true;
@@ -151,13 +158,13 @@ void dc_session_alive(struct dc_city *city, struct dc_session *s)
 {
     int64_t quarter_ms = city->ctx->settings->presence_lease_ms / 4;
     if (s->is_live && dc_loop_now(city->ctx->loop).ms - s->last_beat.ms >= quarter_ms) {
-        dc_session_beat(city, s, s->is_away);
+        dc_session_beat(city, s, s->activity);
     }
 }
 
 void dc_session_join(struct dc_city *city, struct dc_session *s, struct dc_city_room *room)
 {
-    dc_session_beat(city, s, s->is_away);
+    dc_session_beat(city, s, s->activity);
     s->room = room;
     tell_session(city, s, "join", room);
 }
@@ -194,7 +201,8 @@ void dc_sessions_http_member(struct dc_city *city, struct dc_slice user_id,
     dc_strbuf_add(&id, user_id);
     if (dc_strbuf_ok(&id)) {
         if (joins) {
-            tell(city, "beat", dc_strbuf_slice(&id), user_id, username, "online", NULL);
+            tell(city, "beat", dc_strbuf_slice(&id), user_id, username,
+                 activity_name(DC_SESSION_PASSIVE), NULL);
         }
         tell(city, joins ? "join" : "leave", dc_strbuf_slice(&id), user_id, username, NULL, room);
     }

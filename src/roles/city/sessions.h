@@ -8,14 +8,18 @@
 
 #define DC_SESSION_ID_MAX 64
 
+/* What a session knows of its person. A room's socket knows nothing: it is passive, and counts as
+ * online only while no heartbeat says otherwise. */
+enum dc_session_activity { DC_SESSION_PASSIVE, DC_SESSION_ONLINE, DC_SESSION_AWAY };
+
 /* Embedded in a socket. Texts belong to the socket. */
 struct dc_session {
     struct dc_list link;
     char id[DC_SESSION_ID_MAX];
     struct dc_slice user_id, username;
-    bool is_away;
-    bool is_live;              /* has beaten */
-    struct dc_city_room *room; /* joined, or NULL */
+    enum dc_session_activity activity; /* zero: passive */
+    bool is_live;                      /* has beaten */
+    struct dc_city_room *room;         /* joined, or NULL */
     struct dc_mono last_beat;
 };
 
@@ -28,7 +32,7 @@ void dc_sessions_destroy(struct dc_city_sessions *ss);
 /* Gives the session its id; nothing is told yet. */
 void dc_session_init(struct dc_city *city, struct dc_session *s);
 /* Renews the lease, and the kv key presence:user:{id} for those who read it (city-backend §3). */
-void dc_session_beat(struct dc_city *city, struct dc_session *s, bool is_away);
+void dc_session_beat(struct dc_city *city, struct dc_session *s, enum dc_session_activity activity);
 /* A sign of life that need not be told each time: beats when a quarter of the lease has passed. */
 void dc_session_alive(struct dc_city *city, struct dc_session *s);
 void dc_session_join(struct dc_city *city, struct dc_session *s, struct dc_city_room *room);

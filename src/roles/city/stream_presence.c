@@ -105,7 +105,7 @@ static void heartbeat(struct presence_socket *s, const json_t *object)
         s->has_beaten = true;
         dc_people_repeat(city->people, s->base.who.user_id);
     }
-    dc_session_beat(city, &s->base.session, is_away);
+    dc_session_beat(city, &s->base.session, is_away ? DC_SESSION_AWAY : DC_SESSION_ONLINE);
 }
 
 static void on_text(struct dc_ws *ws, void *data, struct dc_slice text)

@@ -205,6 +205,15 @@ static const struct dc_field event_fields[] = {
      offsetof(struct session_event, room_slug)},
 };
 
+/* A passive session has no opinion (OFFLINE, see domain/presence.h). */
+static enum dc_presence_status activity_of(struct dc_slice status)
+{
+    if (dc_slice_eq(status, DC_S("away"))) {
+        return DC_PRESENCE_AWAY;
+    }
+    return dc_slice_eq(status, DC_S("passive")) ? DC_PRESENCE_OFFLINE : DC_PRESENCE_ONLINE;
+}
+
 static enum dc_status apply(struct aggregator *a, const struct session_event *e)
 {
     struct dc_presence_now now = now_of(a);
@@ -216,9 +225,8 @@ static enum dc_status apply(struct aggregator *a, const struct session_event *e)
         }
     }
     if (dc_slice_eq(e->op, DC_S("beat"))) {
-        return dc_presence_session_beat(
-            a->core, e->session_id, e->user_id, e->username,
-            dc_slice_eq(e->status, DC_S("away")) ? DC_PRESENCE_AWAY : DC_PRESENCE_ONLINE, now);
+        return dc_presence_session_beat(a->core, e->session_id, e->user_id, e->username,
+                                        activity_of(e->status), now);
     }
     if (dc_slice_eq(e->op, DC_S("close"))) {
         dc_presence_session_close(a->core, e->session_id, false, now);

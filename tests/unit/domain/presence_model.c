@@ -57,12 +57,16 @@ static bool is_typing(const struct model *m, int u, int r)
 static enum dc_presence_status status_of(const struct model *m, int u)
 {
     enum dc_presence_status best = m->matrix_status[u];
+    bool is_there = false;
     for (int s = 0; s < M_SESSIONS; s++) {
-        if (m->sessions[s].is_alive && m->sessions[s].user == u && m->sessions[s].status > best) {
-            best = m->sessions[s].status; /* OFFLINE < AWAY < ONLINE */
+        if (m->sessions[s].is_alive && m->sessions[s].user == u) {
+            is_there = true;
+            if (m->sessions[s].status > best) {
+                best = m->sessions[s].status; /* OFFLINE (passive) < AWAY < ONLINE */
+            }
         }
     }
-    return best;
+    return best == DC_PRESENCE_OFFLINE && is_there ? DC_PRESENCE_ONLINE : best;
 }
 
 bool model_knows_user(const struct model *m, int u)
@@ -306,10 +310,9 @@ void model_tick(struct model *m)
 }
 
 /* Users for whom since is set, smallest first. */
-static uint32_t in_order(const struct model *m, int r, const uint64_t since[M_USERS][M_ROOMS],
-                         const bool is_in[M_USERS], int out[M_USERS])
+static uint32_t in_order(int r, uint64_t since[M_USERS][M_ROOMS], const bool is_in[M_USERS],
+                         int out[M_USERS])
 {
-    (void)m;
     uint32_t n = 0;
     for (int u = 0; u < M_USERS; u++) {
         if (!is_in[u]) {
@@ -351,8 +354,8 @@ static void derive(struct model *m, struct m_derived *d)
             v->away += is_present[u] && d->status[u] == DC_PRESENCE_AWAY;
         }
         v->slug = m->rooms[r].slug;
-        v->n_typing = in_order(m, r, m->typing_since, types, v->typing);
-        v->n_sample = in_order(m, r, m->present_since, is_present, v->sample);
+        v->n_typing = in_order(r, m->typing_since, types, v->typing);
+        v->n_sample = in_order(r, m->present_since, is_present, v->sample);
         v->online = v->n_sample;
     }
 }
@@ -411,6 +414,19 @@ static void report_people(struct model *m, const struct m_derived *d)
     }
 }
 
+/* Two people may trade places (one away, one back) in a call: counts and lists stay as they were,
+ * but something has happened in the room. */
+static bool is_restated(const struct model *m, const struct m_derived *d, int r)
+{
+    for (int u = 0; u < M_USERS; u++) {
+        if (d->is_member[u][r] && m->before.is_member[u][r] &&
+            d->status[u] != m->before.status[u]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void publish_rooms(struct model *m, const struct m_derived *d, bool is_tick)
 {
     for (int r = 0; r < M_ROOMS; r++) {
@@ -418,9 +434,10 @@ static void publish_rooms(struct model *m, const struct m_derived *d, bool is_ti
             continue;
         }
         struct m_view before = m->before.view[r];
-        bool changed = !same_view(&before, &d->view[r]);
+        bool restated = is_restated(m, d, r);
+        bool changed = !same_view(&before, &d->view[r]) || restated;
         before.slug = d->view[r].slug;
-        if (!same_view(&before, &d->view[r])) {
+        if (!same_view(&before, &d->view[r]) || restated) {
             m->rooms[r].last_event = m->utc; /* something beside the slug */
         }
         bool is_over = !m->rooms[r].was_published || m->now >= m->rooms[r].window_end;

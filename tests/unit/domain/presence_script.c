@@ -119,7 +119,7 @@ static enum dc_presence_status status_of(struct dc_slice word)
     if (dc_slice_eq(word, DC_S("away"))) {
         return DC_PRESENCE_AWAY;
     }
-    assert_true(dc_slice_eq(word, DC_S("offline")));
+    assert_true(dc_slice_eq(word, DC_S("offline")) || dc_slice_eq(word, DC_S("passive")));
     return DC_PRESENCE_OFFLINE;
 }
 

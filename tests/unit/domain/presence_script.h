@@ -3,7 +3,7 @@
  *
  * Commands ("-" stands for an empty text):
  *   room R SLUG | unroom R
- *   beat S U online|away [NAME] | join S R | leave S R | close S | end S | type S R on|off
+ *   beat S U online|away|passive [NAME] | join S R | leave S R | close S | end S | type S R on|off
  *   mx U online|away|offline [LAST_ACTIVE] | mxjoin U R | mxleave U R | mxtype R TTL [U...]
  *   tick
  * Reports, separated by "; ":

@@ -232,7 +232,7 @@ static bool operate(struct rig *g, struct dc_presence_now now, enum dc_status *c
         /* Mostly the session's own user; sometimes somebody else tries. */
         u = below(g, 10) == 0 ? u : s % M_USERS;
         int name = below(g, 4);
-        enum dc_presence_status status = on ? DC_PRESENCE_ONLINE : DC_PRESENCE_AWAY;
+        enum dc_presence_status status = (enum dc_presence_status)below(g, 3);
         struct dc_slice username =
             name == 0 ? DC_SLICE_NULL : numbered(nbuf, sizeof(nbuf), "n", name);
         note(g, "beat s%d u%d n%d %s", s, u, name, dc_presence_status_word(status));

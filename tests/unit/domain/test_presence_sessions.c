@@ -146,6 +146,24 @@ static void two_sessions_that_end_in_one_tick_make_one_change(void **state)
     RUN_SCRIPT(steps);
 }
 
+static void a_passive_session_counts_only_while_nothing_else_speaks(void **state)
+{
+    (void)state;
+    static const struct step steps[] = {
+        {0, "room r1 plaza", NULL, 0},
+        {0, "beat s1 u1 passive", "u1=online; city[1/0]", 0},
+        {0, "join s1 r1", "r1+u1:online; r1[1/0] u1", 0},
+        {4000, "beat s2 u1 away", "u1=away; r1~u1:away; r1[1/1] u1; city[1/1]", 0},
+        {8000, "beat s1 u1 passive", NULL, 0},
+        {9000, "beat s2 u1 online", "u1=online; r1~u1:online; r1[1/0] u1; city[1/0]", 0},
+        {12000, "beat s2 u1 away", "u1=away; r1~u1:away; r1[1/1] u1; city[1/1]", 0},
+        {13000, "end s2", "u1=online; r1~u1:online", 0},
+        {15000, "tick", "r1[1/0] u1; city[1/0]", 0},
+        {48000, "tick", "r1-u1; u1=offline; r1[0/0]; city[0/0]", 0},
+    };
+    RUN_SCRIPT(steps);
+}
+
 static void joining_needs_a_session_and_a_room_and_is_idempotent(void **state)
 {
     (void)state;
@@ -193,7 +211,7 @@ static void bad_input_changes_nothing(void **state)
         {too_long, DC_S("u"), DC_S(""), DC_PRESENCE_ONLINE, DC_INVALID},
         {DC_S("s"), too_long, DC_S(""), DC_PRESENCE_ONLINE, DC_INVALID},
         {DC_S("s"), DC_S("u"), too_long, DC_PRESENCE_ONLINE, DC_INVALID},
-        {DC_S("s"), DC_S("u"), DC_S(""), DC_PRESENCE_OFFLINE, DC_INVALID},
+        {DC_S("s"), DC_S("u"), DC_S(""), (enum dc_presence_status)3, DC_INVALID},
         {longest, longest, longest, DC_PRESENCE_AWAY, DC_OK},
     };
     struct script s;
@@ -263,6 +281,7 @@ int main(void)
         cmocka_unit_test(away_counts_as_present_and_is_told_apart),
         cmocka_unit_test(two_sessions_give_the_better_status_and_one_member),
         cmocka_unit_test(two_sessions_that_end_in_one_tick_make_one_change),
+        cmocka_unit_test(a_passive_session_counts_only_while_nothing_else_speaks),
         cmocka_unit_test(joining_needs_a_session_and_a_room_and_is_idempotent),
         cmocka_unit_test(a_session_of_somebody_else_is_a_conflict),
         cmocka_unit_test(bad_input_changes_nothing),
