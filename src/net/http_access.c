@@ -1,0 +1,77 @@
+/* What handlers see of a request. */
+#include "net/http_inside.h"
+
+struct dc_slice dc_http_host(const struct dc_http_request *r)
+{
+    return r->target.authority.ptr != NULL ? r->target.authority
+                                           : dc_http_parse_known(&r->parse, DC_HTTP_KNOWN_HOST);
+}
+
+enum dc_http_method dc_http_method(const struct dc_http_request *r)
+{
+    return r->method;
+}
+
+struct dc_slice dc_http_path(const struct dc_http_request *r)
+{
+    return r->target.path;
+}
+
+struct dc_slice dc_http_query(const struct dc_http_request *r)
+{
+    return r->target.query;
+}
+
+struct dc_slice dc_http_header(const struct dc_http_request *r, struct dc_slice name)
+{
+    return dc_http_parse_header(&r->parse, name);
+}
+
+struct dc_slice dc_http_body(const struct dc_http_request *r)
+{
+    return dc_strbuf_slice(&r->body);
+}
+
+struct dc_slice dc_http_param(const struct dc_http_request *r, size_t i)
+{
+    DC_ASSERT(i < r->match.n_params);
+    return r->match.params[i];
+}
+
+struct dc_slice dc_http_peer(const struct dc_http_request *r)
+{
+    struct dc_http_request *own = r->self;
+    if (own->peer_len == 0 && own->conn != NULL) {
+        own->peer_len = (uint8_t)dc_conn_peer(own->conn, own->peer, sizeof own->peer);
+    }
+    return dc_slice_make(r->peer, r->peer_len);
+}
+
+struct dc_slice dc_http_request_id(const struct dc_http_request *r)
+{
+    return dc_slice_make(r->id, r->id_len);
+}
+
+struct dc_arena *dc_http_arena(struct dc_http_request *r)
+{
+    return &r->arena;
+}
+
+struct dc_loop *dc_http_loop(const struct dc_http_request *r)
+{
+    return r->server->host.loop;
+}
+
+struct dc_log *dc_http_log(const struct dc_http_request *r)
+{
+    return r->server->log;
+}
+
+void dc_http_on_gone(struct dc_http_request *r, void (*gone)(void *data), void *data)
+{
+    if (r->state == DC_HTTP_OVER || r->conn == NULL) {
+        return; /* nobody is there to go */
+    }
+    r->gone = gone;
+    r->gone_data = data;
+}
