@@ -133,7 +133,7 @@ void dc_timeout_init(struct dc_timeout *t)
 void dc_timeout_touch(struct dc_timeouts *ts, struct dc_timeout *t)
 {
     DC_ASSERT(!uv_is_closing((uv_handle_t *)&ts->timer.uv));
-    dc_list_remove(&t->link);
+    dc_timeout_remove(t); /* perhaps out of another set, whose timer may have nothing left to do */
     t->at_ms = dc_loop_now(ts->loop).ms + ts->length_ms;
     dc_list_push_back(&ts->list, &t->link);
     if (!uv_is_active((uv_handle_t *)&ts->timer.uv)) {

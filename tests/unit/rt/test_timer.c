@@ -247,6 +247,21 @@ static void set_without_timeouts_does_not_keep_the_loop_alive(void **state)
     close_idle(&x);
 }
 
+static void timeout_that_moves_to_another_set_leaves_the_first_one_asleep(void **state)
+{
+    struct idle x;
+
+    (void)state;
+    open_idle(&x, 5);
+    struct dc_timeouts *first = dc_timeouts_create(x.loop, HOUR_MS, on_timeout, &x);
+    dc_timeout_touch(first, &x.entries[0].timeout);
+    dc_timeout_touch(x.set, &x.entries[0].timeout);
+    dc_loop_run(x.loop); /* would last an hour */
+    assert_int_equal(x.count, 1);
+    dc_timeouts_close(first);
+    close_idle(&x);
+}
+
 static void set_is_alive_again_when_touched_after_it_was_empty(void **state)
 {
     struct idle x;
@@ -364,6 +379,7 @@ int main(void)
         cmocka_unit_test(timeouts_pass_in_the_order_of_their_last_touch),
         cmocka_unit_test(timeouts_started_at_different_times_all_pass_and_none_early),
         cmocka_unit_test(set_without_timeouts_does_not_keep_the_loop_alive),
+        cmocka_unit_test(timeout_that_moves_to_another_set_leaves_the_first_one_asleep),
         cmocka_unit_test(set_is_alive_again_when_touched_after_it_was_empty),
         cmocka_unit_test(timeout_may_be_touched_again_in_its_callback),
         cmocka_unit_test(callback_may_remove_or_touch_timeouts_that_are_due_with_it),
