@@ -3,41 +3,50 @@
 
 #include <openssl/crypto.h>
 
-/* Where a token may stand, strongest first. found is false when there is none anywhere. */
-static bool find_token(struct dc_http_request *r, struct dc_slice *token, bool *by_subprotocol)
+/* Subprotocols "…, bearer, <token>, …": true when bearer is among them; *token is what follows it,
+ * NULL when nothing does. */
+static bool find_subprotocol(const struct dc_http_request *r, struct dc_slice *token)
 {
-    struct dc_slice head = dc_http_header(r, DC_S("authorization"));
-    struct dc_slice scheme;
-    *by_subprotocol = false;
-    if (head.len > 0) {
-        struct dc_slice rest = dc_slice_trim(head);
-        if (dc_slice_take_token(&rest, ' ', &scheme) && dc_slice_ieq(scheme, DC_S("bearer"))) {
-            *token = dc_slice_trim(rest);
-            return true;
-        }
-        *token = DC_S("?"); /* another scheme: there is something, and it is not valid */
-        return true;
-    }
-    struct dc_slice query = dc_http_query(r);
-    if (dc_query_get(query, DC_S("token"), dc_http_arena(r), token) ||
-        dc_query_get(query, DC_S("access_token"), dc_http_arena(r), token)) {
-        return true;
-    }
     struct dc_slice protocols = dc_http_header(r, DC_S("sec-websocket-protocol"));
     struct dc_slice item;
-    bool next_is_token = false;
+    *token = DC_SLICE_NULL;
     while (dc_slice_take_token(&protocols, ',', &item)) {
-        item = dc_slice_trim(item);
-        if (next_is_token) {
-            *token = item;
-            *by_subprotocol = true;
+        if (dc_slice_eq(dc_slice_trim(item), DC_S("bearer"))) {
+            if (dc_slice_take_token(&protocols, ',', &item)) {
+                *token = dc_slice_trim(item);
+            }
             return true;
         }
-        next_is_token = dc_slice_eq(item, DC_S("bearer"));
     }
     return false;
 }
 
+bool dc_offers_bearer(const struct dc_http_request *r)
+{
+    struct dc_slice token;
+    return find_subprotocol(r, &token);
+}
+
+/* Where a token may stand, strongest first; false when there is none anywhere. */
+static bool find_token(struct dc_http_request *r, struct dc_slice *token)
+{
+    struct dc_slice head = dc_slice_trim(dc_http_header(r, DC_S("authorization")));
+    struct dc_slice scheme;
+    if (head.len > 0) {
+        if (dc_slice_take_token(&head, ' ', &scheme) && dc_slice_ieq(scheme, DC_S("bearer"))) {
+            *token = dc_slice_trim(head);
+        } else {
+            *token = DC_S("?"); /* another scheme: there is something, and it is not valid */
+        }
+        return true;
+    }
+    struct dc_slice query = dc_http_query(r);
+    return dc_query_get(query, DC_S("token"), dc_http_arena(r), token) ||
+           dc_query_get(query, DC_S("access_token"), dc_http_arena(r), token) ||
+           (find_subprotocol(r, token) && token->ptr != NULL);
+}
+
+/* .ptr NULL: out of memory. */
 static struct dc_slice default_username(struct dc_arena *arena, struct dc_slice user_id)
 {
     struct dc_slice tail = user_id;
@@ -45,9 +54,13 @@ static struct dc_slice default_username(struct dc_arena *arena, struct dc_slice 
     if (tail.len > 4) {
         tail = dc_slice_make(tail.ptr + tail.len - 4, 4);
     }
+    while (!dc_text_is_valid(tail)) {
+        tail = dc_slice_make(tail.ptr + 1, tail.len - 1); /* never half a character */
+    }
     dc_strbuf_add(&name, DC_S("User-"));
-    dc_strbuf_add(&name, dc_text_is_valid(tail) ? tail : DC_SLICE_NULL);
-    struct dc_slice out = dc_arena_dup(arena, dc_strbuf_slice(&name));
+    dc_strbuf_add(&name, tail);
+    struct dc_slice out =
+        dc_strbuf_ok(&name) ? dc_arena_dup(arena, dc_strbuf_slice(&name)) : DC_SLICE_NULL;
     dc_strbuf_free(&name);
     return out;
 }
@@ -56,12 +69,14 @@ enum dc_status dc_identify(const struct dc_auth *auth, struct dc_http_request *r
                            struct dc_identity *out, struct dc_error *err)
 {
     struct dc_slice token;
-    bool by_subprotocol;
+    struct dc_claims claims = {0};
     *out = (struct dc_identity){0};
-    if (!find_token(r, &token, &by_subprotocol)) {
+    if (!find_token(r, &token)) {
         return DC_OK;
     }
-    struct dc_claims claims = {0};
+    if (auth->tokens == NULL) {
+        return dc_fail(err, DC_UNAUTHORIZED, 0, "no token is accepted here");
+    }
     enum dc_status st =
         dc_tokens_verify(auth->tokens, token, dc_utc_now(), dc_http_arena(r), &claims, err);
     if (st != DC_OK) {
@@ -70,11 +85,39 @@ enum dc_status dc_identify(const struct dc_auth *auth, struct dc_http_request *r
     out->user_id = claims.sub;
     out->username =
         claims.name.len > 0 ? claims.name : default_username(dc_http_arena(r), claims.sub);
+    if (out->username.ptr == NULL) {
+        return dc_fail(err, DC_NO_MEMORY, 0, "out of memory");
+    }
     out->roles = claims.roles;
     out->expires_at = claims.expires_at;
     out->is_verified = true;
-    out->by_subprotocol = by_subprotocol;
     return DC_OK;
+}
+
+static bool take_claim(struct dc_arena *arena, struct dc_slice claimed, struct dc_identity *id,
+                       struct dc_error *err)
+{
+    if (claimed.len == 0) {
+        if (id->user_id.len == 0) {
+            id->user_id = DC_S("anonymous");
+            id->username = DC_S("Anonymous");
+        }
+        return true;
+    }
+    if (!dc_user_id_is_valid(claimed)) {
+        (void)dc_fail(err, DC_INVALID, 0, "user_id: must be 1 to %d bytes without blanks",
+                      DC_USER_ID_MAX_BYTES);
+        return false;
+    }
+    struct dc_slice user_id = dc_arena_dup(arena, claimed);
+    struct dc_slice username = default_username(arena, claimed);
+    if (user_id.ptr == NULL || username.ptr == NULL) {
+        (void)dc_fail(err, DC_NO_MEMORY, 0, "out of memory");
+        return false;
+    }
+    id->user_id = user_id;
+    id->username = username;
+    return true;
 }
 
 bool dc_identity_claim(const struct dc_auth *auth, struct dc_arena *arena, struct dc_slice claimed,
@@ -92,18 +135,30 @@ bool dc_identity_claim(const struct dc_auth *auth, struct dc_arena *arena, struc
         (void)dc_fail(err, DC_UNAUTHORIZED, 0, "a token is needed");
         return false;
     }
-    if (claimed.len > 0) {
-        id->user_id = dc_arena_dup(arena, claimed);
-        id->username = default_username(arena, claimed);
-    } else if (id->user_id.len == 0) {
-        id->user_id = DC_S("anonymous");
-        id->username = DC_S("Anonymous");
+    return take_claim(arena, claimed, id, err);
+}
+
+static void refuse(struct dc_http_request *r, const struct dc_error *err)
+{
+    if (err->status == DC_INVALID) {
+        struct dc_problems problems = {0};
+        dc_problem_add(&problems, "user_id", "invalid_format",
+                       "must be 1 to %d bytes without blanks", DC_USER_ID_MAX_BYTES);
+        dc_http_reply_problems(r, &problems);
+    } else {
+        dc_http_reply_error(r, err);
     }
-    if (id->user_id.ptr == NULL || id->username.ptr == NULL) {
-        (void)dc_fail(err, DC_NO_MEMORY, 0, "out of memory");
-        return false;
+}
+
+bool dc_allow_public(const struct dc_auth *auth, struct dc_http_request *r)
+{
+    struct dc_identity who;
+    struct dc_error err = {0};
+    if (dc_identify(auth, r, &who, &err) == DC_OK) {
+        return true;
     }
-    return true;
+    dc_http_reply_error(r, &err);
+    return false;
 }
 
 bool dc_require_identity(const struct dc_auth *auth, struct dc_http_request *r,
@@ -112,7 +167,7 @@ bool dc_require_identity(const struct dc_auth *auth, struct dc_http_request *r,
     struct dc_error err = {0};
     if (dc_identify(auth, r, out, &err) != DC_OK ||
         !dc_identity_claim(auth, dc_http_arena(r), claimed, out, &err)) {
-        dc_http_reply_error(r, &err);
+        refuse(r, &err);
         return false;
     }
     return true;

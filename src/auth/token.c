@@ -16,6 +16,8 @@
 #define TOKEN_DIGEST_LEN  32
 #define TOKEN_IAT_SKEW_MS 30000
 #define TOKEN_ISSUER      "daarion-auth"
+#define TOKEN_TYPE        "access"
+#define TOKEN_MAX_TIME_S  253402300799.0 /* the end of the year 9999 */
 
 /* A token that has been verified: its claims, until exp. The digest is the key of the map. */
 struct token_entry {
@@ -30,6 +32,11 @@ struct dc_tokens {
     struct token_entry *ring[TOKEN_CACHE_MAX]; /* oldest is replaced first */
     size_t ring_next;
 };
+
+bool dc_user_id_is_valid(struct dc_slice id)
+{
+    return id.len <= DC_USER_ID_MAX_BYTES && dc_id_is_valid(id);
+}
 
 enum dc_status dc_tokens_create(struct dc_slice secret, struct dc_tokens **out,
                                 struct dc_error *err)
@@ -89,7 +96,7 @@ enum dc_status dc_tokens_sign(struct dc_tokens *t, const struct dc_claims *claim
     dc_jsonw_key_text(&w, "name", claims->name);
     dc_jsonw_key(&w, "roles");
     write_roles(&w, claims->roles);
-    dc_jsonw_key_text(&w, "type", DC_S("access"));
+    dc_jsonw_key_text(&w, "type", DC_S(TOKEN_TYPE));
     dc_jsonw_key_text(&w, "iss", DC_S(TOKEN_ISSUER));
     dc_jsonw_key_i64(&w, "iat", claims->issued_at.ms / 1000);
     dc_jsonw_key_i64(&w, "exp", claims->expires_at.ms / 1000);
@@ -198,7 +205,54 @@ static void remember(struct dc_tokens *t, struct token_entry *e)
     (void)dc_map_put(&t->cache, dc_slice_make(e->digest, TOKEN_DIGEST_LEN), e);
 }
 
-/* Checks the claims of a payload whose signature holds; the entry is new, or NULL. */
+/* A NumericDate (RFC 7519 §2). */
+static bool read_time(const json_t *value, struct dc_utc *out)
+{
+    double seconds = json_number_value(value);
+    if (!json_is_number(value) || !(seconds >= 0.0 && seconds <= TOKEN_MAX_TIME_S)) {
+        return false;
+    }
+    out->ms = (int64_t)(seconds * 1000.0);
+    return true;
+}
+
+/* Who holds the secret may leave a claim out; what stands there must be right. */
+static bool is_missing_or(const json_t *object, const char *key_z, struct dc_slice want)
+{
+    return json_object_get(object, key_z) == NULL || dc_slice_eq(dc_json_text(object, key_z), want);
+}
+
+/* What is wrong with the claims, or NULL. roles is left to the caller. */
+static const char *check_claims(const json_t *object, struct dc_utc now, struct dc_claims *c)
+{
+    const json_t *iat = json_object_get(object, "iat");
+    c->sub = dc_json_text(object, "sub");
+    c->name = dc_json_text(object, "name");
+    if (!dc_user_id_is_valid(c->sub)) {
+        return "sub is missing or malformed";
+    }
+    if (!is_missing_or(object, "type", DC_S(TOKEN_TYPE))) {
+        return "it is no access token";
+    }
+    if (!is_missing_or(object, "iss", DC_S(TOKEN_ISSUER))) {
+        return "it has another issuer";
+    }
+    if (!read_time(json_object_get(object, "exp"), &c->expires_at)) {
+        return "exp is missing or malformed";
+    }
+    if (iat != NULL && !read_time(iat, &c->issued_at)) {
+        return "iat is malformed";
+    }
+    if (c->issued_at.ms > now.ms + TOKEN_IAT_SKEW_MS) {
+        return "it was issued in the future";
+    }
+    if (c->name.len > DC_TOKEN_NAME_MAX_BYTES || !dc_text_is_valid(c->name)) {
+        c->name = DC_SLICE_NULL;
+    }
+    return NULL;
+}
+
+/* The entry of a payload whose signature holds; NULL: refused. */
 static struct token_entry *read_claims(const uint8_t digest[TOKEN_DIGEST_LEN],
                                        struct dc_slice payload, struct dc_utc now,
                                        struct dc_error *err)
@@ -206,42 +260,18 @@ static struct token_entry *read_claims(const uint8_t digest[TOKEN_DIGEST_LEN],
     json_t *object = NULL;
     struct token_entry *e = NULL;
     struct dc_strbuf roles = {0};
-    if (dc_json_parse(payload, &object, NULL) != DC_OK || !json_is_object(object)) {
-        (void)refuse(err, "its payload is no JSON object");
-        goto done;
+    struct dc_claims c = {0};
+    const char *wrong = "its payload is no JSON object";
+    if (dc_json_parse(payload, &object, NULL) == DC_OK && json_is_object(object)) {
+        wrong = check_claims(object, now, &c);
     }
-    const json_t *exp = json_object_get(object, "exp");
-    const json_t *iat = json_object_get(object, "iat");
-    struct dc_claims c = {.sub = dc_json_text(object, "sub"), .name = dc_json_text(object, "name")};
-    struct dc_slice type = dc_json_text(object, "type");
-    if (!dc_id_is_valid(c.sub)) {
-        (void)refuse(err, "sub is missing or malformed");
-        goto done;
+    if (wrong != NULL) {
+        (void)refuse(err, wrong);
+    } else {
+        collect_roles(json_object_get(object, "roles"), &roles);
+        c.roles = dc_strbuf_slice(&roles);
+        e = entry_create(digest, &c);
     }
-    /* A token of the original without type is an access token; a refresh token says so. */
-    if (type.ptr != NULL && !dc_slice_eq(type, DC_S("access"))) {
-        (void)refuse(err, "it is no access token");
-        goto done;
-    }
-    if (!json_is_number(exp) || json_number_value(exp) > 253402300799.0) {
-        (void)refuse(err, "exp is missing or malformed");
-        goto done;
-    }
-    c.expires_at.ms = (int64_t)(json_number_value(exp) * 1000.0);
-    if (json_is_number(iat) && json_number_value(iat) < 253402300799.0) {
-        c.issued_at.ms = (int64_t)(json_number_value(iat) * 1000.0);
-        if (c.issued_at.ms > now.ms + TOKEN_IAT_SKEW_MS) {
-            (void)refuse(err, "it was issued in the future");
-            goto done;
-        }
-    }
-    if (c.name.len > 256 || !dc_text_is_valid(c.name)) {
-        c.name = DC_SLICE_NULL;
-    }
-    collect_roles(json_object_get(object, "roles"), &roles);
-    c.roles = dc_strbuf_slice(&roles);
-    e = entry_create(digest, &c);
-done:
     json_decref(object);
     dc_strbuf_free(&roles);
     return e;

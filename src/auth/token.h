@@ -1,7 +1,8 @@
 /* Access tokens: JWT, HS256 (RFC 7515/7519) by cjose (CONTRACT §9: sub, name, roles, type=access,
- * iss=daarion-auth, iat, exp).  Nothing but HS256 is accepted; `none` and other algorithms are
- * refused before any key is touched.  Verified tokens are remembered (keyed hash of the whole
- * token, bounded, until exp) so that reconnecting crowds cost one HMAC of cjose each only once. */
+ * iss=daarion-auth, iat, exp).  type and iss may be missing, but not differ.  Nothing but HS256 is
+ * accepted; `none` and other algorithms are refused before any key is touched.  The claims of the
+ * last verified tokens are remembered by the SHA-256 of the whole token, so that reconnecting
+ * crowds cost cjose's work each only once; exp is looked at every time. */
 #ifndef DC_AUTH_TOKEN_H
 #define DC_AUTH_TOKEN_H
 
@@ -12,9 +13,16 @@
 
 #define DC_TOKEN_MAX_BYTES 4096
 
+/* Ids of users go into subjects, keys and topics, whose lengths are bounded in bytes: the 1..128
+ * characters of the rule for ids (base/input.h) must not take more bytes than that. */
+#define DC_USER_ID_MAX_BYTES 128
+bool dc_user_id_is_valid(struct dc_slice id);
+
+#define DC_TOKEN_NAME_MAX_BYTES 256
+
 struct dc_claims {
-    struct dc_slice sub;   /* 1..128 characters, DC_FIELD_ID rules */
-    struct dc_slice name;  /* may be empty */
+    struct dc_slice sub;   /* dc_user_id_is_valid */
+    struct dc_slice name;  /* may be empty; a longer or malformed one counts as empty */
     struct dc_slice roles; /* comma-separated */
     struct dc_utc issued_at, expires_at;
 };
@@ -27,8 +35,8 @@ void dc_tokens_destroy(struct dc_tokens *t);
 /* Appends the compact token. */
 DC_MUST_USE enum dc_status dc_tokens_sign(struct dc_tokens *t, const struct dc_claims *claims,
                                           struct dc_strbuf *out, struct dc_error *err);
-/* DC_UNAUTHORIZED (code unauthorized, or token_expired); *claims lives in the arena. Clock skew of
- * 30 s is allowed for iat, none for exp. */
+/* DC_UNAUTHORIZED (code unauthorized, or token_expired), DC_NO_MEMORY; *claims lives in the arena.
+ * Clock skew of 30 s is allowed for iat, none for exp. */
 DC_MUST_USE enum dc_status dc_tokens_verify(struct dc_tokens *t, struct dc_slice token,
                                             struct dc_utc now, struct dc_arena *arena,
                                             struct dc_claims *claims, struct dc_error *err);

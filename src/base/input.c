@@ -74,7 +74,7 @@ bool dc_id_is_valid(struct dc_slice s)
     return true;
 }
 
-static bool is_valid_key(struct dc_slice s)
+bool dc_key_is_valid(struct dc_slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         if (s.ptr[i] < 0x20 || s.ptr[i] > 0x7E) {
@@ -231,7 +231,7 @@ static bool check_format(const struct dc_field *f, struct dc_slice text,
         }
         return true;
     case DC_FIELD_KEY:
-        if (!is_valid_key(text)) {
+        if (!dc_key_is_valid(text)) {
             dc_problem_add(problems, f->name, "invalid_format",
                            "must be 1 to %d printable ASCII characters", ID_MAX);
             return false;

@@ -46,7 +46,7 @@ static const char *reason_of(const json_error_t *jerr)
         return "a key occurs twice in a JSON object";
     case json_error_null_character:
     case json_error_null_byte_in_key:
-        return "NUL is not allowed in JSON text";
+        return "NUL is not allowed in the names of members";
     case json_error_numeric_overflow:
         return "a number in the JSON is too large";
     default:
@@ -65,7 +65,8 @@ enum dc_status dc_json_parse(struct dc_slice text, json_t **out, struct dc_error
                             "the JSON is nested deeper than %d levels", DC_JSON_MAX_DEPTH);
     }
     json_error_t jerr;
-    json_t *root = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &jerr);
+    json_t *root = json_loadb(text.ptr, text.len,
+                              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &jerr);
     if (root != NULL) {
         *out = root;
         return DC_OK;

@@ -1,5 +1,5 @@
 /* JSON, both directions.  Reading: jansson behind one door with the limits of DESIGN §8 (valid
- * UTF-8, no NUL in text, depth, size).  Writing: a writer over dc_strbuf that cannot produce
+ * UTF-8, depth, size).  Writing: a writer over dc_strbuf that cannot produce
  * invalid JSON from valid calls; broadcasts are written once, so no tree is built. */
 #ifndef DC_BASE_JSON_H
 #define DC_BASE_JSON_H
@@ -11,13 +11,14 @@
 
 #define DC_JSON_MAX_DEPTH 32
 
-/* One JSON value and nothing behind it.  Duplicate keys, NUL in strings, invalid UTF-8, more than
+/* One JSON value and nothing behind it.  Duplicate keys, NUL in keys, invalid UTF-8, more than
  * DC_JSON_MAX_DEPTH levels, integers beyond 64 bits: DC_MALFORMED with code invalid_json and a text
  * that names the position and never the content; DC_NO_MEMORY.  *out is owned by the caller
  * (json_decref), NULL on failure.  The caller bounds text.len. */
 DC_MUST_USE enum dc_status dc_json_parse(struct dc_slice text, json_t **out, struct dc_error *err);
 
-/* Borrowed text of a string value; DC_SLICE_NULL when missing or no string. */
+/* Borrowed text of a string value, which may hold NUL (field tables refuse it); DC_SLICE_NULL when
+ * missing or no string. */
 struct dc_slice dc_json_text(const json_t *object, const char *key_z);
 
 /* Writer.  Commas are its business:

@@ -137,6 +137,8 @@ DC_MUST_USE enum dc_status dc_presence_session_join(struct dc_presence *p,
                                                     struct dc_presence_now now);
 void dc_presence_session_leave(struct dc_presence *p, struct dc_slice session_id,
                                struct dc_slice room_id, struct dc_presence_now now);
+/* It has beaten and has not ended yet (one in its grace has not). */
+bool dc_presence_session_is_known(const struct dc_presence *p, struct dc_slice session_id);
 /* The socket is gone: the session ends after the grace unless it beats again (closing again does
  * not prolong the grace). With is_final: at once. */
 void dc_presence_session_close(struct dc_presence *p, struct dc_slice session_id, bool is_final,

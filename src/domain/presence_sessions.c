@@ -190,6 +190,11 @@ void dc_presence_session_leave(struct dc_presence *p, struct dc_slice session_id
     dc_presence_settle(p);
 }
 
+bool dc_presence_session_is_known(const struct dc_presence *p, struct dc_slice session_id)
+{
+    return session_find(p, session_id) != NULL;
+}
+
 void dc_presence_session_close(struct dc_presence *p, struct dc_slice session_id, bool is_final,
                                struct dc_presence_now now)
 {

@@ -128,6 +128,8 @@ static void tokens_that_are_not_ours_are_refused(void **state)
         {"huge exp", "{\"alg\":\"HS256\"}", "{\"sub\":\"u_1\",\"exp\":1e300}", SECRET},
         {"refresh token", "{\"alg\":\"HS256\"}",
          "{\"sub\":\"u_1\",\"exp\":1900000000,\"type\":\"refresh\"}", SECRET},
+        {"another issuer", "{\"alg\":\"HS256\"}",
+         "{\"sub\":\"u_1\",\"exp\":1900000000,\"iss\":\"somebody\"}", SECRET},
         {"from the future", "{\"alg\":\"HS256\"}",
          "{\"sub\":\"u_1\",\"exp\":1900000000,\"iat\":1800000031}", SECRET},
     };
@@ -176,9 +178,9 @@ static void every_change_of_one_character_makes_a_token_invalid(void **state)
         token.ptr[i] = was;
     }
     for (size_t len = 0; len < token.len; len++) {
-        assert_int_not_equal(dc_tokens_verify(f->tokens, dc_slice_make(token.ptr, len), now,
-                                              &f->arena, &out, NULL),
-                             DC_OK);
+        assert_int_not_equal(
+            dc_tokens_verify(f->tokens, dc_slice_make(token.ptr, len), now, &f->arena, &out, NULL),
+            DC_OK);
     }
     dc_strbuf_free(&token);
 }
@@ -191,9 +193,8 @@ static void more_tokens_than_are_remembered_are_all_verified(void **state)
         struct dc_strbuf token = {0};
         struct dc_claims out;
         int n = snprintf(sub, sizeof(sub), "u_%d", i);
-        const struct dc_claims in = {.sub = dc_slice_make(sub, (size_t)n),
-                                     .issued_at = now,
-                                     .expires_at = {now.ms + 60000}};
+        const struct dc_claims in = {
+            .sub = dc_slice_make(sub, (size_t)n), .issued_at = now, .expires_at = {now.ms + 60000}};
         assert_int_equal(dc_tokens_sign(f->tokens, &in, &token, NULL), DC_OK);
         assert_int_equal(
             dc_tokens_verify(f->tokens, dc_strbuf_slice(&token), now, &f->arena, &out, NULL),
