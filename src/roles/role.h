@@ -43,8 +43,8 @@ struct dc_role {
     const char *summary; /* one line for --help */
     uint16_t port;       /* when run alone */
     unsigned needs;      /* enum dc_role_need; alone, each must be a shared backend */
-    /* Registers routes and starts work; `ready` runs once, later, when the role can serve.  Failure
-     * means that nothing has been started. */
+    /* Registers routes and starts work; `ready` runs once, in start() or later, when the role can
+     * serve.  Failure means that nothing has been started and ready never runs. */
     enum dc_status (*start)(struct dc_ctx *ctx, void (*ready)(void *data), void *ready_data,
                             void **state, struct dc_error *err);
     /* Servers have stopped already. stopped runs once, also when nothing had to be awaited; then

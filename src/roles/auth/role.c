@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/ulid.h"
 #include "net/rate_limit.h"
+#include "roles/request.h"
 
 #define DISPLAY_NAME_MAX 64
 #define RATE_LIMIT_KEYS  100000
@@ -48,8 +49,7 @@ static void post_guest(void *ctx, struct dc_http_request *r)
     uint64_t wait_ms =
         dc_rate_limit_take(auth->guest_limit, dc_http_peer(r), dc_loop_now(auth->ctx->loop));
     if (wait_ms > 0) {
-        (void)dc_fail(&err, DC_LIMIT, 0, "too many new guests from this address");
-        dc_http_reply_error(r, &err);
+        dc_request_fail_limit(r, wait_ms, "too many new guests from this address");
         return;
     }
     char id[2 + DC_ULID_LEN + 1] = "u_";
@@ -117,7 +117,7 @@ static const struct dc_route routes[] = {
 static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void *ready_data,
                             void **state, struct dc_error *err)
 {
-    (void)err;
+    (void)err; /* cannot fail */
     struct auth *auth = dc_calloc(1, sizeof(*auth));
     auth->ctx = ctx;
     auth->guest_limit =

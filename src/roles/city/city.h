@@ -1,14 +1,14 @@
 /* city-service: rooms, messages, feed, their sockets, and the presence gateway to browsers
  * (specs/city-backend §4-5, global-presence §6).  What the files of this role share.
  *
- * One message: routes_messages.c or stream_room.c -> messages.c (validate, one batch by repo.c) ->
+ * One message: routes_messages.c or stream_room.c (validate) -> messages.c (one batch by repo.c) ->
  * commit -> acknowledged, published on the bus as city.chat.<room> -> chat.c -> the room's LOG
  * topic
  * -> sockets.
  * One heartbeat: stream_presence.c -> sessions.c (kv lease key, city.session on the bus) -> the
  * presence aggregator -> city.presence.* -> people.c (the gateway's view) -> STATE topics ->
- * sockets. Both ways lead over the bus, so that they are the same with one process and with many.
- */
+ * sockets.
+ * Both ways lead over the bus, so that they are the same with one process and with many. */
 #ifndef DC_ROLES_CITY_CITY_H
 #define DC_ROLES_CITY_CITY_H
 
@@ -18,6 +18,7 @@
 
 struct dc_city_rooms;    /* rooms.h: every room of the city, in memory */
 struct dc_city_people;   /* people.h: who is online, as published by the aggregator */
+struct dc_catch_up;      /* catch_up.h: what was committed unheard */
 struct dc_city_sessions; /* sessions.h: sockets of this process that stand for people */
 
 struct dc_city {
@@ -30,6 +31,7 @@ struct dc_city {
     uint64_t next_session;
     struct dc_city_rooms *rooms;
     struct dc_city_people *people;
+    struct dc_catch_up *catch_up; /* once loaded */
     struct dc_city_sessions *sessions;
     struct dc_topic *feed; /* LOG: feed events for sockets that asked for them */
     struct dc_bus_sub *chat_sub, *event_sub;
@@ -50,16 +52,23 @@ struct dc_city {
 #define DC_CITY_ID_MAX 40
 void dc_city_new_id(struct dc_city *city, const char *prefix_z, char out[DC_CITY_ID_MAX]);
 
-/* Every operation that calls back into this role is counted, so that stop can wait. */
+/* Every operation that calls back into this role is counted, so that stop can wait.  end may free
+ * the city: it is the last thing that a callback does. */
 void dc_city_pending_begin(struct dc_city *city);
 void dc_city_pending_end(struct dc_city *city);
+/* Submits for a request; cb is to call dc_city_pending_end. On failure the request is answered and
+ * cb never runs. */
+void dc_city_submit(struct dc_city *city, struct dc_http_request *r, struct dc_db_batch *b,
+                    dc_db_cb cb, void *data);
 
-/* Answers 503 while the rooms are not loaded, 404 room_not_found when there is no such room (by id
- * or slug in path parameter 0); else the room. */
-struct dc_city_room;
-struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r);
 /* Answers 503 when nothing is loaded yet. */
 bool dc_city_is_ready(struct dc_city *city, struct dc_http_request *r);
+/* For what everybody may read: the city is ready and the token, if there is one, is valid; else 503
+ * or 401 has been answered. Writes ask dc_require_identity instead. */
+bool dc_city_may_read(struct dc_city *city, struct dc_http_request *r);
+/* The room of path parameter 0 (id or slug); NULL: 503 or 404 room_not_found has been answered. */
+struct dc_city_room;
+struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r);
 
 /* Each file of routes registers its own table. */
 void dc_city_routes_rooms(struct dc_city *city);

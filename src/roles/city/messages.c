@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "domain/snippet.h"
+#include "roles/city/catch_up.h"
 #include "roles/city/chat.h"
 
 #define FEED_BODY_CHARS    500
@@ -12,7 +13,6 @@
 struct sending {
     struct dc_city *city;
     struct dc_arena arena;
-    struct dc_city_room *room;
     struct dc_message message;
     struct dc_feed_event event;
     dc_message_cb cb;
@@ -39,7 +39,8 @@ static struct dc_slice event_payload(struct sending *s)
     dc_jsonw_init(&w, &out);
     dc_jsonw_object(&w);
     dc_jsonw_key_text(&w, "body", dc_utf8_prefix(s->message.body, FEED_BODY_CHARS));
-    dc_jsonw_key_text(&w, "snippet", dc_strbuf_slice(&snippet));
+    /* Nothing but blanks has an empty snippet, not none. */
+    dc_jsonw_key_text(&w, "snippet", snippet.len > 0 ? dc_strbuf_slice(&snippet) : DC_S(""));
     dc_jsonw_key_text(&w, "message_id", s->message.id);
     dc_jsonw_end(&w);
     struct dc_slice copy = dc_strbuf_ok(&out) && dc_strbuf_ok(&snippet)
@@ -57,12 +58,11 @@ static struct sending *sending_create(struct dc_city *city, const struct dc_mess
     char event_id[DC_CITY_ID_MAX];
     dc_arena_init(&s->arena, 1024, 0);
     s->city = city;
-    s->room = draft->room;
     dc_city_new_id(city, "m_city_", id);
     dc_city_new_id(city, "evt_city_", event_id);
     struct dc_utc now = dc_utc_now();
     s->message = (struct dc_message){.id = dc_arena_dup(&s->arena, dc_slice_z(id)),
-                                     .room_id = draft->room->row.id,
+                                     .room_id = dc_arena_dup(&s->arena, draft->room->row.id),
                                      .author_user_id = dc_arena_dup(&s->arena, draft->user_id),
                                      .username = dc_arena_dup(&s->arena, draft->username),
                                      .body = dc_arena_dup(&s->arena, draft->body),
@@ -72,9 +72,9 @@ static struct sending *sending_create(struct dc_city *city, const struct dc_mess
     }
     s->event = (struct dc_feed_event){.id = dc_arena_dup(&s->arena, dc_slice_z(event_id)),
                                       .kind = DC_S("room_message"),
-                                      .room_id = draft->room->row.id,
-                                      .room_slug = draft->room->row.slug,
-                                      .room_name = draft->room->row.name,
+                                      .room_id = s->message.room_id,
+                                      .room_slug = dc_arena_dup(&s->arena, draft->room->row.slug),
+                                      .room_name = dc_arena_dup(&s->arena, draft->room->row.name),
                                       .user_id = s->message.author_user_id,
                                       .username = s->message.username,
                                       .payload = event_payload(s),
@@ -85,9 +85,10 @@ static struct sending *sending_create(struct dc_city *city, const struct dc_mess
 /* Any copy that failed leaves a NULL behind. */
 static bool sending_is_whole(const struct sending *s, const struct dc_message_draft *draft)
 {
-    return s->message.id.ptr != NULL && s->message.author_user_id.ptr != NULL &&
-           s->message.username.ptr != NULL && s->message.body.ptr != NULL &&
-           s->event.id.ptr != NULL && s->event.payload.ptr != NULL &&
+    return s->message.id.ptr != NULL && s->message.room_id.ptr != NULL &&
+           s->event.room_slug.ptr != NULL && s->event.room_name.ptr != NULL &&
+           s->message.author_user_id.ptr != NULL && s->message.username.ptr != NULL &&
+           s->message.body.ptr != NULL && s->event.id.ptr != NULL && s->event.payload.ptr != NULL &&
            (draft->idempotency_key.ptr == NULL || s->message.idempotency_key.ptr != NULL);
 }
 
@@ -97,6 +98,10 @@ static void on_stored(void *data, enum dc_status st, const struct dc_db_result *
     struct sending *s = data;
     struct dc_city *city = s->city;
     if (st != DC_OK) {
+        if (!city->is_stopping &&
+            dc_slice_eq(dc_slice_z(dc_error_code(err)), DC_S("outcome_unknown"))) {
+            dc_catch_up_doubt(city); /* it may have been committed */
+        }
         s->cb(s->data, st, NULL, err);
     } else {
         struct dc_message m = s->message;

@@ -1,24 +1,27 @@
 /* The gateway's view of presence: what the aggregator published, ready for browsers
- * (global-presence §6, CONTRACT §2.11-2.12).  Keeps counts in the rooms of the directory, people of
- * each room (bounded), people online in the city, and the topics of the presence sockets and SSE.
- */
+ * (global-presence §6, CONTRACT §2.11-2.12).  Keeps the published counts in the rooms of the
+ * directory, the people of each room by name, the people online in the city, and the topics of the
+ * presence sockets, of SSE and of the crowd of each open room.
+ *
+ * The view holds as much as the aggregator counts (its limits bound it) and nothing of its own: no
+ * leases, no timeouts.  All of it changes only in callbacks of the bus. */
 #ifndef DC_ROLES_CITY_PEOPLE_H
 #define DC_ROLES_CITY_PEOPLE_H
 
 #include "roles/city/rooms.h"
 
-/* People kept by name for each room; counts are exact beyond it. */
-#define DC_PEOPLE_PER_ROOM 200
-
 struct dc_person {
     struct dc_slice user_id, username;
     struct dc_slice status; /* "online" or "away" */
-    bool is_typing;
 };
 
 struct dc_city_people;
-DC_MUST_USE enum dc_status dc_people_create(struct dc_city *city, struct dc_city_people **out,
-                                            struct dc_error *err);
+/* The topics are there at once, empty. */
+struct dc_city_people *dc_people_create(struct dc_city *city);
+/* Listens to the bus; rooms that the directory does not know by then are not heard of.  On failure
+ * it can be tried again. */
+DC_MUST_USE enum dc_status dc_people_start(struct dc_city_people *p, struct dc_error *err);
+/* Also forgets the people of all rooms; before dc_city_rooms_destroy.  NULL is allowed. */
 void dc_people_destroy(struct dc_city_people *p);
 
 struct dc_topic *dc_people_rooms_topic(struct dc_city_people *p);   /* frames with `type` */
@@ -29,13 +32,20 @@ struct dc_topic *dc_people_summary_topic(struct dc_city_people *p); /* SSE */
  * shared. Borrowed; NULL: out of memory. */
 struct dc_blob *dc_people_snapshot(struct dc_city_people *p);
 struct dc_blob *dc_people_bulk_update(struct dc_city_people *p);
-/* JSON of /presence/summary. */
+/* JSON of /presence/summary, left open for the cursor. */
 void dc_people_write_summary(struct dc_city_people *p, struct dc_strbuf *out);
 
 typedef void (*dc_person_cb)(void *data, const struct dc_person *person);
-/* At most max people of a room, longest present first. */
-void dc_people_visit_room(struct dc_city_people *p, const struct dc_city_room *room, size_t max,
-                          dc_person_cb cb, void *data);
+/* At most max people of a room who are not offline, longest present first. */
+void dc_people_visit_room(const struct dc_city_room *room, size_t max, dc_person_cb cb, void *data);
+/* At most max of those who type. */
+void dc_people_visit_typing(const struct dc_city_room *room, size_t max, dc_person_cb cb,
+                            void *data);
+/* Counts as they are now, by the people known by name; the published ones, which may be a
+ * throttle's window behind, only where not all of them are. */
+void dc_people_count_room(const struct dc_city_room *room, uint32_t *online, uint32_t *away);
+/* This gateway has heard that the user is in the room. */
+bool dc_people_is_member(const struct dc_city_room *room, struct dc_slice user_id);
 /* Sends presence.update of somebody who is online once more: the first heartbeat of each connection
  * is shown, even if nothing changed (CONTRACT §2.11). */
 void dc_people_repeat(struct dc_city_people *p, struct dc_slice user_id);

@@ -1,6 +1,7 @@
 /* SQL of city-service. */
 #include "roles/city/repo.h"
 
+#include "base/input.h"
 #include "domain/snippet.h"
 
 #define SNIPPET_CHARS 100
@@ -21,6 +22,22 @@ void dc_message_write(const struct dc_message *m, struct dc_jsonw *w)
     dc_jsonw_key_text(w, "text", m->body);
     dc_jsonw_key_utc(w, "created_at", m->created_at);
     dc_jsonw_end(w);
+}
+
+void dc_message_frame_begin(struct dc_slice room_id, struct dc_strbuf *out, struct dc_jsonw *w)
+{
+    dc_jsonw_init(w, out);
+    dc_jsonw_object(w);
+    dc_jsonw_key_text(w, "event", DC_S("room.message"));
+    dc_jsonw_key_text(w, "room_id", room_id);
+    dc_jsonw_key(w, "message");
+}
+
+void dc_message_write_frame(const struct dc_message *m, struct dc_strbuf *out)
+{
+    struct dc_jsonw w;
+    dc_message_frame_begin(m->room_id, out, &w);
+    dc_message_write(m, &w);
 }
 
 void dc_feed_event_write(const struct dc_feed_event *e, struct dc_jsonw *w)
@@ -48,7 +65,10 @@ static const struct dc_db_stmt select_rooms = {
            " r.matrix_room_id, r.matrix_room_alias, r.archived_at, h.last_position,"
            " h.last_event_at, m.id, m.author_name, m.body, m.created_at"
            " from city_rooms r join city_room_heads h on h.room_id = r.id"
-           " left join city_room_messages m on m.id = h.last_message_id"};
+           " left join city_room_messages m on m.id = h.last_message_id"
+           /* List order, so that the directory appends. */
+           " order by r.is_default desc, case when r.is_default then r.created_at end,"
+           " r.created_at desc, r.id"};
 
 struct dc_db_batch *dc_repo_load(struct dc_db *db)
 {
@@ -58,41 +78,82 @@ struct dc_db_batch *dc_repo_load(struct dc_db *db)
     return b;
 }
 
+static const struct dc_db_stmt select_heads = {
+    .sql = "select room_id, last_position from city_room_heads"};
+
+struct dc_db_batch *dc_repo_heads(struct dc_db *db)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_READ);
+    dc_db_batch_add(b, &select_heads, NULL, 0);
+    return b;
+}
+
 struct dc_slice dc_repo_read_epoch(const struct dc_db_result *r)
 {
     return dc_db_rows(r) == 1 ? dc_db_get_text(r, 0, 0) : DC_SLICE_NULL;
 }
 
-void dc_repo_read_rooms(const struct dc_db_result *r, struct dc_city_rooms *rooms)
+enum {
+    ROOM_ID,
+    ROOM_SLUG,
+    ROOM_NAME,
+    ROOM_DESCRIPTION,
+    ROOM_IS_DEFAULT,
+    ROOM_CREATED_AT,
+    ROOM_CREATED_BY,
+    ROOM_MATRIX_ID,
+    ROOM_MATRIX_ALIAS,
+    ROOM_ARCHIVED_AT,
+    ROOM_LAST_POSITION,
+    ROOM_LAST_EVENT_AT,
+    LAST_ID,
+    LAST_AUTHOR_NAME,
+    LAST_BODY,
+    LAST_CREATED_AT
+};
+
+static void read_last(const struct dc_db_result *r, size_t i, struct dc_city_room *room)
 {
+    struct dc_strbuf snippet = {0};
+    struct dc_last_message last = {0};
+    if (!dc_db_is_null(r, i, LAST_ID)) {
+        dc_snippet(&snippet, dc_db_get_text(r, i, LAST_BODY), SNIPPET_CHARS);
+        last.id = dc_db_get_text(r, i, LAST_ID);
+        last.username = dc_db_get_text(r, i, LAST_AUTHOR_NAME);
+        last.snippet = dc_strbuf_slice(&snippet);
+        last.created_at = dc_db_get_utc(r, i, LAST_CREATED_AT);
+    }
+    dc_city_room_set_last(room, (uint64_t)dc_db_get_int(r, i, ROOM_LAST_POSITION), &last);
+    dc_strbuf_free(&snippet);
+}
+
+size_t dc_repo_read_rooms(const struct dc_db_result *r, struct dc_city_rooms *rooms)
+{
+    size_t unusable = 0;
     for (size_t i = 0; i < dc_db_rows(r); i++) {
-        struct dc_room_row row = {.id = dc_db_get_text(r, i, 0),
-                                  .slug = dc_db_get_text(r, i, 1),
-                                  .name = dc_db_get_text(r, i, 2),
-                                  .description = dc_db_get_text(r, i, 3),
-                                  .is_default = dc_db_get_bool(r, i, 4),
-                                  .created_at = dc_db_get_utc(r, i, 5),
-                                  .created_by = dc_db_get_text(r, i, 6),
-                                  .matrix_room_id = dc_db_get_text(r, i, 7),
-                                  .matrix_room_alias = dc_db_get_text(r, i, 8),
-                                  .is_archived = !dc_db_is_null(r, i, 9)};
+        const struct dc_room_row row = {.id = dc_db_get_text(r, i, ROOM_ID),
+                                        .slug = dc_db_get_text(r, i, ROOM_SLUG),
+                                        .name = dc_db_get_text(r, i, ROOM_NAME),
+                                        .description = dc_db_get_text(r, i, ROOM_DESCRIPTION),
+                                        .is_default = dc_db_get_bool(r, i, ROOM_IS_DEFAULT),
+                                        .created_at = dc_db_get_utc(r, i, ROOM_CREATED_AT),
+                                        .created_by = dc_db_get_text(r, i, ROOM_CREATED_BY),
+                                        .matrix_room_id = dc_db_get_text(r, i, ROOM_MATRIX_ID),
+                                        .matrix_room_alias =
+                                            dc_db_get_text(r, i, ROOM_MATRIX_ALIAS),
+                                        .is_archived = !dc_db_is_null(r, i, ROOM_ARCHIVED_AT)};
+        if (!dc_room_id_is_valid(row.id) || !dc_slug_is_valid(row.slug)) {
+            unusable++;
+            continue;
+        }
         struct dc_city_room *room = dc_city_rooms_put(rooms, &row);
         room->is_announced = true;
-        struct dc_strbuf snippet = {0};
-        struct dc_last_message last = {0};
-        if (!dc_db_is_null(r, i, 12)) {
-            dc_snippet(&snippet, dc_db_get_text(r, i, 14), SNIPPET_CHARS);
-            last.id = dc_db_get_text(r, i, 12);
-            last.username = dc_db_get_text(r, i, 13);
-            last.snippet = dc_strbuf_slice(&snippet);
-            last.created_at = dc_db_get_utc(r, i, 15);
+        read_last(r, i, room);
+        if (!dc_db_is_null(r, i, ROOM_LAST_EVENT_AT)) {
+            room->last_event = dc_db_get_utc(r, i, ROOM_LAST_EVENT_AT);
         }
-        dc_city_room_set_last(room, (uint64_t)dc_db_get_int(r, i, 10), &last);
-        if (!dc_db_is_null(r, i, 11)) {
-            room->last_event = dc_db_get_utc(r, i, 11);
-        }
-        dc_strbuf_free(&snippet);
     }
+    return unusable;
 }
 
 /* --- rooms --- */
@@ -227,6 +288,8 @@ bool dc_repo_message_stored(const struct dc_db_result *const *results, size_t n,
 
 static const struct dc_db_stmt select_position = {
     .sql = "select position from city_room_messages where room_id = $1 and id = $2"};
+static const struct dc_db_stmt select_head = {
+    .sql = "select last_position from city_room_heads where room_id = $1"};
 static const struct dc_db_stmt select_last = {
     .sql = "select id, author_user_id, author_agent_id, author_name, body, created_at, position"
            " from city_room_messages where room_id = $1 order by position desc limit $2"};
@@ -256,7 +319,11 @@ struct dc_db_batch *dc_repo_messages(struct dc_db *db, struct dc_slice room_id,
     const struct dc_db_value by_position[] = {dc_db_text(room_id), dc_db_int((int64_t)position),
                                               dc_db_int(limit + 1)};
     const struct dc_db_value newest[] = {dc_db_text(room_id), dc_db_int(limit + 1)};
-    dc_db_batch_add(b, &select_position, at, DC_ARRAY_LEN(at));
+    if (kind == DC_PAGE_AFTER_POSITION) {
+        dc_db_batch_add(b, &select_head, at, 1);
+    } else {
+        dc_db_batch_add(b, &select_position, at, DC_ARRAY_LEN(at));
+    }
     switch (kind) {
     case DC_PAGE_LAST:
         dc_db_batch_add(b, &select_last, newest, DC_ARRAY_LEN(newest));

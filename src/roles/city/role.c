@@ -1,5 +1,7 @@
 /* city-service: start, loading, stop. */
+#include "base/input.h"
 #include "base/mem.h"
+#include "roles/city/catch_up.h"
 #include "roles/city/chat.h"
 #include "roles/city/people.h"
 #include "roles/city/repo.h"
@@ -35,6 +37,17 @@ void dc_city_pending_end(struct dc_city *city)
     }
 }
 
+void dc_city_submit(struct dc_city *city, struct dc_http_request *r, struct dc_db_batch *b,
+                    dc_db_cb cb, void *data)
+{
+    struct dc_error err = {0};
+    if (dc_db_submit(b, cb, data, NULL, &err) == DC_OK) {
+        dc_city_pending_begin(city);
+    } else {
+        dc_http_reply_error(r, &err);
+    }
+}
+
 bool dc_city_is_ready(struct dc_city *city, struct dc_http_request *r)
 {
     if (city->is_loaded) {
@@ -44,6 +57,11 @@ bool dc_city_is_ready(struct dc_city *city, struct dc_http_request *r)
     (void)dc_fail(&err, DC_UNAVAILABLE, 0, "the city is starting");
     dc_http_reply_error(r, &err);
     return false;
+}
+
+bool dc_city_may_read(struct dc_city *city, struct dc_http_request *r)
+{
+    return dc_city_is_ready(city, r) && dc_allow_public(&city->ctx->auth, r);
 }
 
 struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r)
@@ -76,31 +94,45 @@ static void load_later(struct dc_city *city, const struct dc_error *err)
     dc_timer_start(&city->retry, dc_backoff_next_ms(&city->retry_backoff), 0);
 }
 
+/* What the load brought; on failure nothing has changed that a second load would not put right. */
+static enum dc_status take_load(struct dc_city *city, const struct dc_db_result *const *results,
+                                struct dc_error *err)
+{
+    struct dc_slice epoch = dc_repo_read_epoch(results[0]);
+    /* It goes into frames and query strings as it is. */
+    if (!dc_slug_is_valid(epoch) ||
+        !dc_slice_copy_z(epoch, city->epoch_text, sizeof(city->epoch_text))) {
+        return dc_fail(err, DC_INTERNAL, 0, "city_meta has no usable epoch");
+    }
+    city->epoch = dc_slice_z(city->epoch_text);
+    size_t unusable = dc_repo_read_rooms(results[1], city->rooms);
+    if (unusable > 0) {
+        DC_LOG_WARN_EVENT(city->ctx->log, "city.rooms_left_out", DC_LF_I("rooms", unusable));
+    }
+    return dc_people_start(city->people, err);
+}
+
 static void on_loaded(void *data, enum dc_status st, const struct dc_db_result *const *results,
                       size_t n, const struct dc_error *err)
 {
     struct dc_city *city = data;
+    struct dc_error bad = {0};
     (void)n;
-    if (st != DC_OK) {
-        if (!city->is_stopping) {
+    if (!city->is_stopping) {
+        if (st == DC_OK) {
+            st = take_load(city, results, &bad);
+            err = &bad;
+        }
+        if (st != DC_OK) {
             load_later(city, err);
+        } else {
+            city->is_loaded = true;
+            city->catch_up = dc_catch_up_create(city);
+            dc_sessions_announce_room(city, NULL);
+            DC_LOG_INFO_EVENT(city->ctx->log, "city.ready",
+                              DC_LF_I("rooms", dc_city_rooms_count(city->rooms)));
+            city->ready(city->ready_data);
         }
-    } else if (!city->is_stopping) {
-        struct dc_slice epoch = dc_repo_read_epoch(results[0]);
-        if (epoch.len == 0 || !dc_slice_copy_z(epoch, city->epoch_text, sizeof(city->epoch_text))) {
-            struct dc_error damaged = {0};
-            (void)dc_fail(&damaged, DC_INTERNAL, 0, "city_meta has no usable epoch");
-            load_later(city, &damaged);
-            dc_city_pending_end(city);
-            return;
-        }
-        city->epoch = dc_slice_z(city->epoch_text);
-        dc_repo_read_rooms(results[1], city->rooms);
-        city->is_loaded = true;
-        dc_sessions_announce_room(city, NULL);
-        DC_LOG_INFO_EVENT(city->ctx->log, "city.ready",
-                          DC_LF_I("rooms", dc_city_rooms_count(city->rooms)));
-        city->ready(city->ready_data);
     }
     dc_city_pending_end(city);
 }
@@ -185,7 +217,8 @@ static void on_retry(struct dc_timer *t)
 
 /* --- role --- */
 
-static void check_room(void *data, const struct dc_room_row *row)
+/* Only the list itself is of interest. */
+static void ignore_room(void *data, const struct dc_room_row *row)
 {
     (void)data;
     (void)row;
@@ -193,12 +226,11 @@ static void check_room(void *data, const struct dc_room_row *row)
 
 static void free_city(struct dc_city *city)
 {
+    dc_catch_up_destroy(city->catch_up);
     dc_chat_stop(city);
     dc_sessions_destroy(city->sessions);
     dc_people_destroy(city->people);
-    if (city->feed != NULL) {
-        dc_topic_destroy(city->feed);
-    }
+    dc_topic_destroy(city->feed);
     dc_city_rooms_destroy(city->rooms);
     dc_rate_limit_destroy(city->message_limit);
     dc_rate_limit_destroy(city->room_limit);
@@ -214,7 +246,7 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     city->ready_data = ready_data;
     city->retry_backoff = (struct dc_backoff){.base_ms = 200, .max_ms = 5000};
     dc_ulid_next(&city->ids, dc_utc_now(), city->gateway_id);
-    enum dc_status st = dc_city_default_rooms(default_rooms(city), check_room, NULL, err);
+    enum dc_status st = dc_city_default_rooms(default_rooms(city), ignore_room, NULL, err);
     if (st != DC_OK) {
         goto fail;
     }
@@ -230,10 +262,7 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
                              (uint32_t)settings->limit_messages_burst, RATE_LIMIT_KEYS);
     city->room_limit = dc_rate_limit_create((uint32_t)settings->limit_rooms_per_s,
                                             (uint32_t)settings->limit_rooms_burst, RATE_LIMIT_KEYS);
-    st = dc_people_create(city, &city->people, err);
-    if (st != DC_OK) {
-        goto fail;
-    }
+    city->people = dc_people_create(city);
     st = dc_sessions_create(city, &city->sessions, err);
     if (st != DC_OK) {
         goto fail;

@@ -1,22 +1,21 @@
-/* The room directory. */
+/* The room directory: two tables for looking up, one list for listing. */
 #include "roles/city/rooms.h"
 
 #include "base/input.h"
-#include "base/map.h"
 #include "base/mem.h"
 
 struct dc_city_rooms {
     struct dc_map by_id, by_slug;
     struct dc_list order;
+    uint64_t seed[2];
 };
 
 struct dc_city_rooms *dc_city_rooms_create(void)
 {
     struct dc_city_rooms *rooms = dc_calloc(1, sizeof(*rooms));
-    uint64_t seed[2];
-    dc_random_fill(NULL, seed, sizeof(seed));
-    dc_map_init(&rooms->by_id, seed);
-    dc_map_init(&rooms->by_slug, seed);
+    dc_random_fill(NULL, rooms->seed, sizeof(rooms->seed));
+    dc_map_init(&rooms->by_id, rooms->seed);
+    dc_map_init(&rooms->by_slug, rooms->seed);
     dc_list_init(&rooms->order);
     return rooms;
 }
@@ -73,11 +72,11 @@ void dc_city_rooms_destroy(struct dc_city_rooms *rooms)
     }
     DC_LIST_FOREACH_SAFE (it, &rooms->order) {
         struct dc_city_room *room = DC_LIST_ENTRY(it, struct dc_city_room, order);
-        DC_ASSERT(dc_list_is_empty(&room->people.members));
-        if (room->chat != NULL) {
-            dc_topic_destroy(room->chat);
-            dc_topic_destroy(room->crowd);
-        }
+        DC_ASSERT(dc_list_is_empty(&room->people.present)); /* dc_people_destroy came before */
+        dc_map_free(&room->people.by_user);
+        dc_strbuf_free(&room->people.typing_users);
+        dc_topic_destroy(room->chat);
+        dc_topic_destroy(room->crowd);
         row_free(&room->row);
         last_free(&room->last);
         dc_free(room);
@@ -100,24 +99,38 @@ static bool comes_before(const struct dc_city_room *a, const struct dc_city_room
     return dc_slice_cmp(a->row.id, b->row.id) < 0;
 }
 
+/* A room that is new stands right behind the default rooms, those of a load come in order: neither
+ * looks through the list. */
 static void insert_ordered(struct dc_city_rooms *rooms, struct dc_city_room *room)
 {
+    if (dc_list_is_empty(&rooms->order) ||
+        comes_before(DC_LIST_ENTRY(rooms->order.prev, struct dc_city_room, order), room)) {
+        dc_list_push_back(&rooms->order, &room->order);
+        return;
+    }
     DC_LIST_FOREACH (it, &rooms->order) {
         if (comes_before(room, DC_LIST_ENTRY(it, struct dc_city_room, order))) {
             dc_list_push_back(it, &room->order); /* before `it` */
             return;
         }
     }
-    dc_list_push_back(&rooms->order, &room->order);
+}
+
+bool dc_room_id_is_valid(struct dc_slice id)
+{
+    return id.len <= DC_ROOM_ID_MAX_BYTES && dc_id_is_valid(id);
 }
 
 struct dc_city_room *dc_city_rooms_put(struct dc_city_rooms *rooms, const struct dc_room_row *row)
 {
     struct dc_city_room *room = dc_map_get(&rooms->by_id, row->id);
+    DC_ASSERT(dc_room_id_is_valid(row->id));
     struct dc_room_row copy = row_copy(row);
     if (room == NULL) {
         room = dc_calloc(1, sizeof(*room));
-        dc_list_init(&room->people.members);
+        dc_list_init(&room->people.present);
+        dc_list_init(&room->people.typing);
+        dc_map_init(&room->people.by_user, rooms->seed);
     } else {
         (void)dc_map_remove(&rooms->by_slug, room->row.slug);
         (void)dc_map_remove(&rooms->by_id, room->row.id);
@@ -162,7 +175,9 @@ void dc_city_room_set_last(struct dc_city_room *room, uint64_t position,
     }
     struct dc_last_message copy = {.id = own(last->id),
                                    .username = own(last->username),
-                                   .snippet = own(last->snippet),
+                                   /* Nothing but blanks has an empty snippet, not none. */
+                                   .snippet =
+                                       own(last->snippet.ptr != NULL ? last->snippet : DC_S("")),
                                    .created_at = last->created_at};
     last_free(&room->last);
     room->last = copy;

@@ -6,6 +6,7 @@
 #define DC_ROLES_CITY_ROOMS_H
 
 #include "base/json.h"
+#include "base/map.h"
 #include "base/time.h"
 #include "roles/city/city.h"
 
@@ -25,16 +26,22 @@ struct dc_last_message {
     struct dc_utc created_at;
 };
 
-/* Who is there as the aggregator published it; people.c keeps it. */
+/* Who is there; people.c keeps it.  The counts and typing_users are one published state of the
+ * aggregator (throttled); the people by name follow each change at once, so for the length of a
+ * window the two may differ. */
 struct dc_room_people {
     uint32_t online_count, away_count, typing_count;
     int64_t last_event_ts;
-    struct dc_list members; /* of people.c */
-    size_t n_members;
+    struct dc_strbuf typing_users; /* JSON array of ids that goes with the counts; empty: [] */
+    struct dc_map by_user;         /* members of people.c, who are not offline */
+    uint32_t away_by_name;         /* how many of them are away */
+    bool is_sample;                /* there are more than this process knows by name */
+    struct dc_list present;        /* the same, longest present first */
+    struct dc_list typing;         /* those of them who type */
 };
 
 struct dc_city_room {
-    struct dc_room_row row; /* texts owned by the room */
+    struct dc_room_row row; /* texts owned by the room, replaced by the next put */
     uint64_t last_position;
     struct dc_utc last_event; /* ms 0: never */
     struct dc_last_message last;
@@ -42,14 +49,20 @@ struct dc_city_room {
     struct dc_topic *chat;  /* LOG; exists while sockets are in the room */
     struct dc_topic *crowd; /* STATE: join, leave, presence, typing */
     size_t n_sockets;
-    bool is_announced;    /* this process's sockets have been told of it */
-    struct dc_list order; /* default rooms first, then newest */
+    bool is_catching_up, has_missed_more; /* catch_up.c */
+    bool is_announced;                    /* this process's sockets have been told of it */
+    struct dc_list order;                 /* default rooms first, then newest */
 };
 
 struct dc_city_rooms;
 struct dc_city_rooms *dc_city_rooms_create(void);
+/* With the rooms, their topics and what has been kept of their people. NULL is allowed. */
 void dc_city_rooms_destroy(struct dc_city_rooms *rooms);
-/* Adds or updates; texts are copied. */
+/* Ids of rooms and people go into keys of topics, subjects and kv: bounded in bytes too. */
+#define DC_ROOM_ID_MAX_BYTES 128
+bool dc_room_id_is_valid(struct dc_slice id);
+/* Adds or updates; texts are copied.  The id must be valid, and the slug that of no other room.
+ * Rooms that come in list order are appended in O(1). */
 struct dc_city_room *dc_city_rooms_put(struct dc_city_rooms *rooms, const struct dc_room_row *row);
 /* By id or slug; NULL if unknown. */
 struct dc_city_room *dc_city_rooms_find(const struct dc_city_rooms *rooms,
@@ -58,12 +71,13 @@ size_t dc_city_rooms_count(const struct dc_city_rooms *rooms);
 /* In list order: start with NULL. */
 struct dc_city_room *dc_city_rooms_next(const struct dc_city_rooms *rooms,
                                         const struct dc_city_room *after);
-/* Copies; older positions are ignored. */
+/* Copies; older positions are ignored. last->id NULL: only the position. */
 void dc_city_room_set_last(struct dc_city_room *room, uint64_t position,
                            const struct dc_last_message *last);
 /* The members of wire type Room, into an open object. */
 void dc_city_room_write(const struct dc_city_room *room, struct dc_jsonw *w);
-/* CITY_DEFAULT_ROOMS as rows: visits each slug of the list (invalid ones are DC_CONFIG). */
+/* CITY_DEFAULT_ROOMS as rows: visits each slug of the list in its order, without created_at; stops
+ * at the first invalid one with DC_CONFIG. *row is borrowed for the call. */
 typedef void (*dc_default_room_cb)(void *data, const struct dc_room_row *row);
 DC_MUST_USE enum dc_status dc_city_default_rooms(struct dc_slice list, dc_default_room_cb cb,
                                                  void *data, struct dc_error *err);

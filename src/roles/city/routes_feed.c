@@ -1,5 +1,6 @@
 /* GET /city/feed (specs/city-backend §4.1, CONTRACT §2.6). */
 #include "roles/city/repo.h"
+#include "roles/request.h"
 
 struct feed_query {
     int64_t limit, offset;
@@ -27,9 +28,7 @@ static void on_feed(void *data, enum dc_status st, const struct dc_db_result *co
     if (st != DC_OK) {
         dc_http_reply_error(a->r, err);
     } else if (a->has_cursor && dc_db_rows(results[0]) == 0) {
-        struct dc_error unknown = {0};
-        (void)dc_fail_code(&unknown, DC_INVALID, "unknown_cursor", "before names no feed event");
-        dc_http_reply_error(a->r, &unknown);
+        dc_request_fail_field(a->r, "before", "unknown_cursor", "names no feed event");
     } else {
         struct dc_strbuf out = {0};
         struct dc_jsonw w;
@@ -50,24 +49,16 @@ static void get_feed(void *ctx, struct dc_http_request *r)
 {
     struct dc_city *city = ctx;
     struct feed_query q = {.limit = 20};
-    struct dc_error err = {0};
-    if (!dc_city_is_ready(city, r) ||
+    if (!dc_city_may_read(city, r) ||
         !dc_http_read_query(r, feed_fields, DC_ARRAY_LEN(feed_fields), &q)) {
         return;
     }
-    struct asking *a = dc_arena_alloc(dc_http_arena(r), sizeof(*a));
+    struct asking *a = dc_request_alloc(r, sizeof(*a));
     if (a == NULL) {
-        (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
-        dc_http_reply_error(r, &err);
         return;
     }
     *a = (struct asking){city, r, q.before.ptr != NULL};
-    if (dc_db_submit(dc_repo_feed(city->ctx->db, q.before, q.offset, q.limit), on_feed, a, NULL,
-                     &err) != DC_OK) {
-        dc_http_reply_error(r, &err);
-        return;
-    }
-    dc_city_pending_begin(city);
+    dc_city_submit(city, r, dc_repo_feed(city->ctx->db, q.before, q.offset, q.limit), on_feed, a);
 }
 
 static const struct dc_route routes[] = {{DC_GET, "/city/feed", get_feed}};

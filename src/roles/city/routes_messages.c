@@ -1,28 +1,26 @@
 /* GET/POST /city/rooms/{room}/messages (specs/city-backend §4, CONTRACT §2.4). */
 #include "roles/city/messages.h"
+#include "roles/request.h"
 
 /* A request on its way; lives in its arena. */
 struct asking {
     struct dc_city *city;
     struct dc_city_room *room;
     struct dc_http_request *r;
+    enum dc_page_kind kind;
     int64_t limit;
-    bool has_cursor, is_newest_first;
 };
 
+/* NULL: answered. */
 static struct asking *asking_create(struct dc_city *city, struct dc_city_room *room,
                                     struct dc_http_request *r)
 {
-    struct asking *a = dc_arena_calloc(dc_http_arena(r), 1, sizeof(*a));
-    if (a == NULL) {
-        struct dc_error err = {0};
-        (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
-        dc_http_reply_error(r, &err);
-        return NULL;
+    struct asking *a = dc_request_alloc(r, sizeof(*a));
+    if (a != NULL) {
+        a->city = city;
+        a->room = room;
+        a->r = r;
     }
-    a->city = city;
-    a->room = room;
-    a->r = r;
     return a;
 }
 
@@ -38,8 +36,12 @@ static const struct dc_field page_fields[] = {
     {"limit", DC_FIELD_INT, DC_FIELD_CLAMP, 1, 100, offsetof(struct page_query, limit)},
 };
 
-static void write_page(struct asking *a, const struct dc_db_result *rows, struct dc_jsonw *w)
+/* offset is the place of the newest item (of the cursor when there is none): a socket that opens
+ * there misses nothing that the page does not have. */
+static void write_page(const struct asking *a, const struct dc_db_result *cursor,
+                       const struct dc_db_result *rows, struct dc_jsonw *w)
 {
+    uint64_t newest = dc_db_rows(cursor) == 1 ? (uint64_t)dc_db_get_int(cursor, 0, 0) : 0;
     size_t limit = (size_t)a->limit;
     size_t count = dc_db_rows(rows) > limit ? limit : dc_db_rows(rows);
     dc_jsonw_object(w);
@@ -47,13 +49,15 @@ static void write_page(struct asking *a, const struct dc_db_result *rows, struct
     dc_jsonw_array(w);
     for (size_t i = 0; i < count; i++) {
         struct dc_message m;
-        dc_repo_read_message(rows, a->is_newest_first ? count - 1 - i : i, a->room->row.id, &m);
+        dc_repo_read_message(rows, a->kind == DC_PAGE_AFTER ? i : count - 1 - i, a->room->row.id,
+                             &m);
         dc_message_write(&m, w);
+        newest = m.position;
     }
     dc_jsonw_end(w);
     dc_jsonw_key_bool(w, "has_more", dc_db_rows(rows) > limit);
     dc_jsonw_key_text(w, "epoch", a->city->epoch);
-    dc_jsonw_key_i64(w, "offset", (int64_t)a->room->last_position);
+    dc_jsonw_key_i64(w, "offset", (int64_t)newest);
     dc_jsonw_end(w);
 }
 
@@ -65,16 +69,14 @@ static void on_page(void *data, enum dc_status st, const struct dc_db_result *co
     (void)n;
     if (st != DC_OK) {
         dc_http_reply_error(a->r, err);
-    } else if (a->has_cursor && dc_db_rows(results[0]) == 0) {
-        struct dc_error unknown = {0};
-        (void)dc_fail_code(&unknown, DC_INVALID, "unknown_cursor",
-                           "before/after names no message of this room");
-        dc_http_reply_error(a->r, &unknown);
+    } else if (a->kind != DC_PAGE_LAST && dc_db_rows(results[0]) == 0) {
+        dc_request_fail_field(a->r, a->kind == DC_PAGE_BEFORE ? "before" : "after",
+                              "unknown_cursor", "names no message of this room");
     } else {
         struct dc_strbuf out = {0};
         struct dc_jsonw w;
         dc_jsonw_init(&w, &out);
-        write_page(a, results[1], &w);
+        write_page(a, results[0], results[1], &w);
         dc_http_reply_json(a->r, 200, &out);
     }
     dc_city_pending_end(city);
@@ -83,35 +85,27 @@ static void on_page(void *data, enum dc_status st, const struct dc_db_result *co
 static void list_messages(void *ctx, struct dc_http_request *r)
 {
     struct dc_city *city = ctx;
-    struct dc_city_room *room = dc_city_room_of(city, r);
     struct page_query q = {.limit = 50};
+    struct dc_city_room *room = dc_city_may_read(city, r) ? dc_city_room_of(city, r) : NULL;
     if (room == NULL || !dc_http_read_query(r, page_fields, DC_ARRAY_LEN(page_fields), &q)) {
         return;
     }
     if (q.before.ptr != NULL && q.after.ptr != NULL) {
-        struct dc_problems problems = {0};
-        dc_problem_add(&problems, "after", "conflict", "give before or after, not both");
-        dc_http_reply_problems(r, &problems);
+        dc_request_fail_field(r, "after", "conflict", "give before or after, not both");
         return;
     }
     struct asking *a = asking_create(city, room, r);
     if (a == NULL) {
         return;
     }
-    enum dc_page_kind kind = q.before.ptr != NULL  ? DC_PAGE_BEFORE
-                             : q.after.ptr != NULL ? DC_PAGE_AFTER
-                                                   : DC_PAGE_LAST;
     a->limit = q.limit;
-    a->has_cursor = kind != DC_PAGE_LAST;
-    a->is_newest_first = kind != DC_PAGE_AFTER;
-    struct dc_error err = {0};
-    struct dc_db_batch *b = dc_repo_messages(city->ctx->db, room->row.id, kind,
-                                             q.before.ptr != NULL ? q.before : q.after, 0, q.limit);
-    if (dc_db_submit(b, on_page, a, NULL, &err) != DC_OK) {
-        dc_http_reply_error(r, &err);
-        return;
-    }
-    dc_city_pending_begin(city);
+    a->kind = q.before.ptr != NULL  ? DC_PAGE_BEFORE
+              : q.after.ptr != NULL ? DC_PAGE_AFTER
+                                    : DC_PAGE_LAST;
+    dc_city_submit(city, r,
+                   dc_repo_messages(city->ctx->db, room->row.id, a->kind,
+                                    q.before.ptr != NULL ? q.before : q.after, 0, q.limit),
+                   on_page, a);
 }
 
 /* --- saying --- */
@@ -133,16 +127,6 @@ static void on_sent(void *data, enum dc_status st, const struct dc_message *m,
     dc_jsonw_init(&w, &out);
     dc_message_write(m, &w);
     dc_http_reply_json(a->r, 200, &out);
-}
-
-static bool is_printable_ascii(struct dc_slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.ptr[i] < 0x21 || s.ptr[i] > 0x7e) {
-            return false;
-        }
-    }
-    return s.len >= 1 && s.len <= 128;
 }
 
 /* The body's fields and the Idempotency-Key header, which wins; answers 4xx itself. */
@@ -167,9 +151,9 @@ static bool read_message(struct dc_city *city, struct dc_http_request *r, struct
         dc_problem_add(&problems, "body", "missing", "is required");
     }
     if (key.ptr != NULL) {
-        if (!is_printable_ascii(key)) {
+        if (!dc_key_is_valid(key)) {
             dc_problem_add(&problems, "Idempotency-Key", "invalid_format",
-                           "must be 1 to 128 printable ASCII characters without blanks");
+                           "must be 1 to 128 printable ASCII characters");
         }
         body->idempotency_key = key;
     }
@@ -191,9 +175,9 @@ static void post_message(void *ctx, struct dc_http_request *r)
         !dc_require_identity(&city->ctx->auth, r, body.user_id, &who)) {
         return;
     }
-    if (dc_city_message_wait_ms(city, who.user_id) > 0) {
-        (void)dc_fail(&err, DC_LIMIT, 0, "too many messages, try again a little later");
-        dc_http_reply_error(r, &err);
+    uint64_t wait_ms = dc_city_message_wait_ms(city, who.user_id);
+    if (wait_ms > 0) {
+        dc_request_fail_limit(r, wait_ms, "too many messages, try again a little later");
         return;
     }
     struct asking *a = asking_create(city, room, r);

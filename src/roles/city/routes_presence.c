@@ -6,7 +6,7 @@
 static void get_summary(void *ctx, struct dc_http_request *r)
 {
     struct dc_city *city = ctx;
-    if (!dc_city_is_ready(city, r)) {
+    if (!dc_city_may_read(city, r)) {
         return;
     }
     struct dc_topic *topic = dc_people_summary_topic(city->people);
@@ -25,7 +25,7 @@ static void on_stream_closed(void *data)
 static void get_stream(void *ctx, struct dc_http_request *r)
 {
     struct dc_city *city = ctx;
-    if (!dc_city_is_ready(city, r)) {
+    if (!dc_city_may_read(city, r)) {
         return;
     }
     struct dc_conn *conn = dc_sse_accept(city->ctx->sse, r, on_stream_closed, NULL);

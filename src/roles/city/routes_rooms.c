@@ -1,15 +1,19 @@
 /* GET/POST /city/rooms, GET /city/rooms/{room}, join and leave (specs/city-backend §4, CONTRACT
  * §2.1-2.3, 2.5), GET /internal/city/rooms (global-presence §3.2). */
-#include "base/mem.h"
+#include "base/random.h"
 #include "domain/slug.h"
 #include "roles/city/chat.h"
 #include "roles/city/people.h"
 #include "roles/city/repo.h"
 #include "roles/city/sessions.h"
+#include "roles/request.h"
 
-#define DETAIL_MESSAGES    50
-#define DETAIL_MEMBERS     20
-#define DERIVED_SLUG_TRIES 50
+#define DETAIL_MESSAGES 50
+#define DETAIL_MEMBERS  20
+/* Tries for a derived slug: the numbers 2, 3, 4 … first, as far as people read them, then some that
+ * hardly anybody has. */
+#define SLUG_TRIES         60
+#define SLUG_TRIES_COUNTED 50
 
 /* --- list --- */
 
@@ -25,7 +29,7 @@ static void list_rooms(void *ctx, struct dc_http_request *r)
 {
     struct dc_city *city = ctx;
     struct page_query q = {.limit = 100, .offset = 0};
-    if (!dc_city_is_ready(city, r) ||
+    if (!dc_city_may_read(city, r) ||
         !dc_http_read_query(r, page_fields, DC_ARRAY_LEN(page_fields), &q)) {
         return;
     }
@@ -59,6 +63,35 @@ static void write_member(void *data, const struct dc_person *p)
     dc_jsonw_text(data, p->user_id);
 }
 
+static void write_detail(const struct detail *d, const struct dc_db_result *rows,
+                         struct dc_jsonw *w)
+{
+    size_t count = dc_db_rows(rows) > DETAIL_MESSAGES ? DETAIL_MESSAGES : dc_db_rows(rows);
+    uint64_t position = 0;
+    dc_jsonw_object(w);
+    dc_city_room_write(d->room, w);
+    dc_jsonw_key(w, "room");
+    dc_jsonw_object(w);
+    dc_city_room_write(d->room, w);
+    dc_jsonw_end(w);
+    dc_jsonw_key(w, "messages");
+    dc_jsonw_array(w);
+    for (size_t i = count; i > 0; i--) {
+        struct dc_message m;
+        dc_repo_read_message(rows, i - 1, d->room->row.id, &m);
+        dc_message_write(&m, w);
+        position = m.position;
+    }
+    dc_jsonw_end(w);
+    dc_jsonw_key(w, "online_members");
+    dc_jsonw_array(w);
+    dc_people_visit_room(d->room, DETAIL_MEMBERS, write_member, w);
+    dc_jsonw_end(w);
+    dc_jsonw_key_text(w, "epoch", d->city->epoch);
+    dc_jsonw_key_i64(w, "offset", (int64_t)position);
+    dc_jsonw_end(w);
+}
+
 static void on_detail(void *data, enum dc_status st, const struct dc_db_result *const *results,
                       size_t n, const struct dc_error *err)
 {
@@ -67,63 +100,29 @@ static void on_detail(void *data, enum dc_status st, const struct dc_db_result *
     (void)n;
     if (st != DC_OK) {
         dc_http_reply_error(d->r, err);
-        dc_city_pending_end(city);
-        return;
+    } else {
+        struct dc_strbuf out = {0};
+        struct dc_jsonw w;
+        dc_jsonw_init(&w, &out);
+        write_detail(d, results[1], &w);
+        dc_http_reply_json(d->r, 200, &out);
     }
-    const struct dc_db_result *rows = results[1];
-    size_t count = dc_db_rows(rows) > DETAIL_MESSAGES ? DETAIL_MESSAGES : dc_db_rows(rows);
-    uint64_t position = 0;
-    struct dc_strbuf out = {0};
-    struct dc_jsonw w;
-    dc_jsonw_init(&w, &out);
-    dc_jsonw_object(&w);
-    dc_city_room_write(d->room, &w);
-    dc_jsonw_key(&w, "room");
-    dc_jsonw_object(&w);
-    dc_city_room_write(d->room, &w);
-    dc_jsonw_end(&w);
-    dc_jsonw_key(&w, "messages");
-    dc_jsonw_array(&w);
-    for (size_t i = count; i > 0; i--) {
-        struct dc_message m;
-        dc_repo_read_message(rows, i - 1, d->room->row.id, &m);
-        dc_message_write(&m, &w);
-        position = m.position;
-    }
-    dc_jsonw_end(&w);
-    dc_jsonw_key(&w, "online_members");
-    dc_jsonw_array(&w);
-    dc_people_visit_room(city->people, d->room, DETAIL_MEMBERS, write_member, &w);
-    dc_jsonw_end(&w);
-    dc_jsonw_key_text(&w, "epoch", city->epoch);
-    dc_jsonw_key_i64(&w, "offset", (int64_t)position);
-    dc_jsonw_end(&w);
-    dc_http_reply_json(d->r, 200, &out);
     dc_city_pending_end(city);
 }
 
 static void get_room(void *ctx, struct dc_http_request *r)
 {
     struct dc_city *city = ctx;
-    struct dc_city_room *room = dc_city_room_of(city, r);
-    if (room == NULL) {
-        return;
-    }
-    struct dc_error err = {0};
-    struct detail *d = dc_arena_alloc(dc_http_arena(r), sizeof(*d));
+    struct dc_city_room *room = dc_city_may_read(city, r) ? dc_city_room_of(city, r) : NULL;
+    struct detail *d = room == NULL ? NULL : dc_request_alloc(r, sizeof(*d));
     if (d == NULL) {
-        (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
-        dc_http_reply_error(r, &err);
         return;
     }
     *d = (struct detail){city, room, r};
-    struct dc_db_batch *b = dc_repo_messages(city->ctx->db, room->row.id, DC_PAGE_LAST,
-                                             DC_SLICE_NULL, 0, DETAIL_MESSAGES);
-    if (dc_db_submit(b, on_detail, d, NULL, &err) != DC_OK) {
-        dc_http_reply_error(r, &err);
-        return;
-    }
-    dc_city_pending_begin(city);
+    dc_city_submit(city, r,
+                   dc_repo_messages(city->ctx->db, room->row.id, DC_PAGE_LAST, DC_SLICE_NULL, 0,
+                                    DETAIL_MESSAGES),
+                   on_detail, d);
 }
 
 /* --- create --- */
@@ -147,20 +146,26 @@ struct creation {
     struct dc_room_row row;
     struct dc_feed_event event;
     struct dc_slice base_slug; /* a derived slug may get a suffix; NULL ptr: the slug was given */
-    unsigned tries;
+    char event_id[DC_CITY_ID_MAX];
+    uint32_t tries;
 };
 
+/* c is gone with its request afterwards. */
 static void creation_fail(struct creation *c, const struct dc_error *err)
 {
+    struct dc_city *city = c->city;
     dc_http_reply_error(c->r, err);
-    dc_city_pending_end(c->city);
+    dc_city_pending_end(city);
 }
 
-static bool creation_set_slug(struct creation *c, struct dc_slice base, unsigned try)
+/* The slug of the try-th attempt, and what depends on it; false: out of memory. */
+static bool creation_set_slug(struct creation *c, struct dc_slice base, uint32_t try)
 {
     struct dc_arena *arena = dc_http_arena(c->r);
     char numbered[DC_SLUG_MAX];
-    struct dc_slice slug = try > 1 ? dc_slug_numbered(base, try, numbered) : base;
+    uint32_t number =
+        try > SLUG_TRIES_COUNTED ? (uint32_t)(1000 + dc_random_below(NULL, 1000000000)) : try;
+    struct dc_slice slug = try > 1 ? dc_slug_numbered(base, number, numbered) : base;
     struct dc_strbuf id = {0};
     struct dc_strbuf payload = {0};
     struct dc_jsonw w;
@@ -195,7 +200,7 @@ static void on_created(void *data, enum dc_status st, const struct dc_db_result 
     (void)results;
     (void)n;
     if (st == DC_CONFLICT) {
-        if (c->base_slug.ptr != NULL && c->tries < DERIVED_SLUG_TRIES) {
+        if (c->base_slug.ptr != NULL && c->tries < SLUG_TRIES) {
             creation_submit(c);
             return;
         }
@@ -237,7 +242,7 @@ static void creation_submit(struct creation *c)
             creation_fail(c, &err);
             return;
         }
-        if (c->base_slug.ptr == NULL || c->tries >= DERIVED_SLUG_TRIES ||
+        if (c->base_slug.ptr == NULL || c->tries >= SLUG_TRIES ||
             dc_city_rooms_find(c->city->rooms, c->row.slug) == NULL) {
             break;
         }
@@ -260,25 +265,25 @@ static void create_room(void *ctx, struct dc_http_request *r)
     struct dc_city *city = ctx;
     struct room_body body = {0};
     struct dc_identity who;
-    struct dc_error err = {0};
     if (!dc_city_is_ready(city, r) ||
         !dc_http_read_json(r, room_fields, DC_ARRAY_LEN(room_fields), &body) ||
         !dc_require_identity(&city->ctx->auth, r, body.user_id, &who)) {
         return;
     }
-    if (dc_rate_limit_take(city->room_limit, who.user_id, dc_loop_now(city->ctx->loop)) > 0) {
-        (void)dc_fail(&err, DC_LIMIT, 0, "too many new rooms, try again a little later");
-        dc_http_reply_error(r, &err);
+    uint64_t wait_ms =
+        dc_rate_limit_take(city->room_limit, who.user_id, dc_loop_now(city->ctx->loop));
+    if (wait_ms > 0) {
+        dc_request_fail_limit(r, wait_ms, "too many new rooms, try again a little later");
         return;
     }
-    struct creation *c = dc_arena_calloc(dc_http_arena(r), 1, sizeof(*c));
-    char event_id[DC_CITY_ID_MAX];
-    dc_city_new_id(city, "evt_city_", event_id);
-    struct dc_slice id_copy = dc_arena_dup(dc_http_arena(r), dc_slice_z(event_id));
+    struct creation *c = dc_request_alloc(r, sizeof(*c));
+    if (c == NULL) {
+        return;
+    }
+    dc_city_new_id(city, "evt_city_", c->event_id);
     struct dc_slice base = body.slug.ptr != NULL ? body.slug : derive_slug(r, body.name);
-    if (c == NULL || id_copy.ptr == NULL || base.ptr == NULL) {
-        (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
-        dc_http_reply_error(r, &err);
+    if (base.ptr == NULL) {
+        dc_request_fail_memory(r);
         return;
     }
     struct dc_utc now = dc_utc_now();
@@ -290,7 +295,7 @@ static void create_room(void *ctx, struct dc_http_request *r)
                                       body.description.len > 0 ? body.description : DC_SLICE_NULL,
                                   .created_at = now,
                                   .created_by = who.user_id};
-    c->event = (struct dc_feed_event){.id = id_copy,
+    c->event = (struct dc_feed_event){.id = dc_slice_z(c->event_id),
                                       .kind = DC_S("system"),
                                       .user_id = who.user_id,
                                       .username = who.username,
@@ -318,7 +323,12 @@ static void join_or_leave(struct dc_city *city, struct dc_http_request *r, bool 
         !dc_require_identity(&city->ctx->auth, r, body.user_id, &who)) {
         return;
     }
-    dc_sessions_http_member(city, who.user_id, who.username, room, joins);
+    if (dc_sessions_http_member(city, who.user_id, who.username, room, joins) != DC_OK) {
+        struct dc_error err = {0};
+        (void)dc_fail(&err, DC_UNAVAILABLE, 0, "presence cannot be told, try again");
+        dc_http_reply_error(r, &err);
+        return;
+    }
     struct dc_strbuf out = {0};
     struct dc_jsonw w;
     dc_jsonw_init(&w, &out);

@@ -2,6 +2,10 @@
 #include "roles/city/sessions.h"
 
 #include "base/mem.h"
+#include "roles/session_event.h"
+
+/* Beats without news are told once in this part of a lease. */
+#define BEATS_IN_A_LEASE 64
 
 struct dc_city_sessions {
     struct dc_city *city;
@@ -10,37 +14,32 @@ struct dc_city_sessions {
     char subject[64];
 };
 
-static const char *activity_name(enum dc_session_activity activity)
-{
-    static const char *const names[] = {[DC_SESSION_PASSIVE] = "passive",
-                                        [DC_SESSION_ONLINE] = "online",
-                                        [DC_SESSION_AWAY] = "away"};
-    return names[activity];
-}
-
 /* --- telling --- */
 
-/* One event for the aggregator: op, session, and what the op needs. room may be NULL. */
-static void tell(struct dc_city *city, const char *op_z, struct dc_slice session_id,
-                 struct dc_slice user_id, struct dc_slice username, const char *status_z,
-                 const struct dc_city_room *room)
+struct event {
+    const char *op, *status; /* status: NULL for what is no beat */
+    struct dc_slice session_id, user_id, username;
+    const struct dc_city_room *room; /* NULL: none */
+};
+
+static enum dc_status tell(struct dc_city *city, const struct event *e)
 {
     struct dc_strbuf out = {0};
     struct dc_jsonw w;
     dc_jsonw_init(&w, &out);
     dc_jsonw_object(&w);
-    dc_jsonw_key_text(&w, "op", dc_slice_z(op_z));
-    dc_jsonw_key_text(&w, "session_id", session_id);
-    dc_jsonw_key_text(&w, "user_id", user_id);
-    if (username.len > 0) {
-        dc_jsonw_key_text(&w, "username", username);
+    dc_jsonw_key_text(&w, "op", dc_slice_z(e->op));
+    dc_jsonw_key_text(&w, "session_id", e->session_id);
+    dc_jsonw_key_text(&w, "user_id", e->user_id);
+    if (e->username.len > 0) {
+        dc_jsonw_key_text(&w, "username", e->username);
     }
-    if (status_z != NULL) {
-        dc_jsonw_key_text(&w, "status", dc_slice_z(status_z));
+    if (e->status != NULL) {
+        dc_jsonw_key_text(&w, "status", dc_slice_z(e->status));
     }
-    if (room != NULL) {
-        dc_jsonw_key_text(&w, "room_id", room->row.id);
-        dc_jsonw_key_text(&w, "room_slug", room->row.slug);
+    if (e->room != NULL) {
+        dc_jsonw_key_text(&w, "room_id", e->room->row.id);
+        dc_jsonw_key_text(&w, "room_slug", e->room->row.slug);
     }
     dc_jsonw_end(&w);
     enum dc_status st = DC_NO_MEMORY;
@@ -49,24 +48,39 @@ static void tell(struct dc_city *city, const char *op_z, struct dc_slice session
                             dc_strbuf_slice(&out), NULL, NULL, NULL);
     }
     if (st != DC_OK) {
-        /* The next beat tells it again. */
-        DC_LOG_WARN_EVENT(city->ctx->log, "city.session_untold", DC_LF_Z("op", op_z),
+        DC_LOG_WARN_EVENT(city->ctx->log, "city.session_untold", DC_LF_Z("op", e->op),
                           DC_LF_Z("code", dc_status_code(st)));
     }
     dc_strbuf_free(&out);
+    return st;
 }
 
-static void tell_session(struct dc_city *city, const struct dc_session *s, const char *op_z,
-                         const struct dc_city_room *room)
+static const char *activity_name(enum dc_session_activity activity)
 {
-    tell(city, op_z, dc_slice_z(s->id), s->user_id, s->username, activity_name(s->activity), room);
+    static const char *const names[] = {[DC_SESSION_PASSIVE] = DC_SESSION_STATUS_PASSIVE,
+                                        [DC_SESSION_ONLINE] = DC_SESSION_STATUS_ONLINE,
+                                        [DC_SESSION_AWAY] = DC_SESSION_STATUS_AWAY};
+    return names[activity];
+}
+
+static void tell_session(struct dc_city *city, const struct dc_session *s, const char *op_z)
+{
+    const struct event e = {.op = op_z,
+                            .status = activity_name(s->activity),
+                            .session_id = dc_slice_z(s->id),
+                            .user_id = s->user_id,
+                            .username = s->username,
+                            .room = s->room};
+    (void)tell(city, &e); /* logged; the next beat carries all of it again */
 }
 
 void dc_sessions_announce_room(struct dc_city *city, const struct dc_city_room *room)
 {
     const struct dc_city_room *at = room != NULL ? room : dc_city_rooms_next(city->rooms, NULL);
     while (at != NULL) {
-        tell(city, "room", DC_S("-"), DC_S("-"), DC_SLICE_NULL, NULL, at);
+        const struct event e = {
+            .op = "room", .session_id = DC_S("-"), .user_id = DC_S("-"), .room = at};
+        (void)tell(city, &e); /* logged; whoever joins it names it again */
         at = room != NULL ? NULL : dc_city_rooms_next(city->rooms, at);
     }
 }
@@ -77,11 +91,7 @@ static void on_announce(void *data, const struct dc_bus_message *m)
     (void)m;
     dc_sessions_announce_room(ss->city, NULL);
     DC_LIST_FOREACH (it, &ss->live) {
-        const struct dc_session *s = DC_LIST_ENTRY(it, struct dc_session, link);
-        tell_session(ss->city, s, "beat", NULL);
-        if (s->room != NULL) {
-            tell_session(ss->city, s, "join", s->room);
-        }
+        tell_session(ss->city, DC_LIST_ENTRY(it, struct dc_session, link), "beat");
     }
 }
 
@@ -91,6 +101,7 @@ enum dc_status dc_sessions_create(struct dc_city *city, struct dc_city_sessions 
     struct dc_city_sessions *ss = dc_calloc(1, sizeof(*ss));
     const struct dc_bus_sub_opts opts = {.pattern = DC_S("city.presence.announce"),
                                          .start = DC_BUS_NEW};
+    *out = NULL;
     ss->city = city;
     dc_list_init(&ss->live);
     int n = snprintf(ss->subject, sizeof(ss->subject), "city.session.%s", city->gateway_id);
@@ -142,37 +153,49 @@ static void keep_lease_key(struct dc_city *city, struct dc_slice user_id)
     dc_strbuf_free(&key);
 }
 
-void dc_session_beat(struct dc_city *city, struct dc_session *s, enum dc_session_activity activity)
+static void renew(struct dc_city *city, struct dc_session *s)
 {
-    s->activity = activity;
     s->last_beat = dc_loop_now(city->ctx->loop);
     if (!s->is_live) {
         s->is_live = true;
         dc_list_push_back(&city->sessions->live, &s->link);
     }
-    tell_session(city, s, "beat", NULL);
+    tell_session(city, s, "beat");
     keep_lease_key(city, s->user_id);
+}
+
+static bool has_beaten_within(const struct dc_city *city, const struct dc_session *s,
+                              int64_t length_ms)
+{
+    return s->is_live && dc_loop_now(city->ctx->loop).ms - s->last_beat.ms < length_ms;
+}
+
+void dc_session_beat(struct dc_city *city, struct dc_session *s, enum dc_session_activity activity)
+{
+    int64_t lease_ms = city->ctx->settings->presence_lease_ms;
+    if (s->activity != activity || !has_beaten_within(city, s, lease_ms / BEATS_IN_A_LEASE)) {
+        s->activity = activity;
+        renew(city, s);
+    }
 }
 
 void dc_session_alive(struct dc_city *city, struct dc_session *s)
 {
-    int64_t quarter_ms = city->ctx->settings->presence_lease_ms / 4;
-    if (s->is_live && dc_loop_now(city->ctx->loop).ms - s->last_beat.ms >= quarter_ms) {
-        dc_session_beat(city, s, s->activity);
+    if (s->is_live && !has_beaten_within(city, s, city->ctx->settings->presence_lease_ms / 4)) {
+        renew(city, s);
     }
 }
 
 void dc_session_join(struct dc_city *city, struct dc_session *s, struct dc_city_room *room)
 {
-    dc_session_beat(city, s, s->activity);
     s->room = room;
-    tell_session(city, s, "join", room);
+    renew(city, s);
 }
 
 void dc_session_leave(struct dc_city *city, struct dc_session *s)
 {
     if (s->room != NULL) {
-        tell_session(city, s, "leave", s->room);
+        tell_session(city, s, "leave");
         s->room = NULL;
     }
 }
@@ -180,31 +203,39 @@ void dc_session_leave(struct dc_city *city, struct dc_session *s)
 void dc_session_typing(struct dc_city *city, struct dc_session *s, bool is_typing)
 {
     if (s->room != NULL) {
-        tell_session(city, s, is_typing ? "typing" : "typing_stop", s->room);
+        tell_session(city, s, is_typing ? "typing" : "typing_stop");
     }
 }
 
 void dc_session_close(struct dc_city *city, struct dc_session *s)
 {
     if (s->is_live) {
-        tell_session(city, s, "close", NULL);
+        tell_session(city, s, "close");
         dc_list_remove(&s->link);
         s->is_live = false;
     }
 }
 
-void dc_sessions_http_member(struct dc_city *city, struct dc_slice user_id,
-                             struct dc_slice username, struct dc_city_room *room, bool joins)
+enum dc_status dc_sessions_http_member(struct dc_city *city, struct dc_slice user_id,
+                                       struct dc_slice username, const struct dc_city_room *room,
+                                       bool joins)
 {
     struct dc_strbuf id = {0};
-    dc_strbuf_add(&id, DC_S("http-"));
+    dc_strbuf_add(&id, DC_S(DC_HTTP_SESSION_PREFIX));
     dc_strbuf_add(&id, user_id);
+    enum dc_status st = DC_NO_MEMORY;
     if (dc_strbuf_ok(&id)) {
-        if (joins) {
-            tell(city, "beat", dc_strbuf_slice(&id), user_id, username,
-                 activity_name(DC_SESSION_PASSIVE), NULL);
-        }
-        tell(city, joins ? "join" : "leave", dc_strbuf_slice(&id), user_id, username, NULL, room);
+        const struct event e = {.op = joins ? "beat" : "leave",
+                                .status = joins ? DC_SESSION_STATUS_PASSIVE : NULL,
+                                .session_id = dc_strbuf_slice(&id),
+                                .user_id = user_id,
+                                .username = username,
+                                .room = room};
+        st = tell(city, &e);
+    }
+    if (st == DC_OK && joins) {
+        keep_lease_key(city, user_id);
     }
     dc_strbuf_free(&id);
+    return st;
 }

@@ -1,6 +1,7 @@
 /* Native sessions of this gateway (DESIGN §6): every socket that stands for a person is one; what
- * it does is told to the presence aggregator on the bus (city.session.<gateway>) and kept here, so
- * that a new aggregator can ask for everything again (city.presence.announce). */
+ * it does is told to the presence aggregator on the bus (roles/session_event.h) and kept here, so
+ * that a new aggregator can ask for everything again (city.presence.announce).  Telling is fire and
+ * forget: what is lost is mended by the next beat, at the latest by the end of the lease. */
 #ifndef DC_ROLES_CITY_SESSIONS_H
 #define DC_ROLES_CITY_SESSIONS_H
 
@@ -12,7 +13,7 @@
  * online only while no heartbeat says otherwise. */
 enum dc_session_activity { DC_SESSION_PASSIVE, DC_SESSION_ONLINE, DC_SESSION_AWAY };
 
-/* Embedded in a socket. Texts belong to the socket. */
+/* Embedded in a socket. Texts belong to the socket and stay as they are while it is live. */
 struct dc_session {
     struct dc_list link;
     char id[DC_SESSION_ID_MAX];
@@ -26,25 +27,29 @@ struct dc_session {
 struct dc_city_sessions;
 DC_MUST_USE enum dc_status dc_sessions_create(struct dc_city *city, struct dc_city_sessions **out,
                                               struct dc_error *err);
-/* All sessions must have been closed. */
+/* All sessions must have been closed. NULL is allowed. */
 void dc_sessions_destroy(struct dc_city_sessions *ss);
 
 /* Gives the session its id; nothing is told yet. */
 void dc_session_init(struct dc_city *city, struct dc_session *s);
-/* Renews the lease, and the kv key presence:user:{id} for those who read it (city-backend §3). */
+/* Renews the lease, and the kv key presence:user:{id} for those who read it (city-backend §3).
+ * Beats that say nothing new are told at most 64 times in a lease, however many a client sends: so
+ * a lease may end a 64th early. */
 void dc_session_beat(struct dc_city *city, struct dc_session *s, enum dc_session_activity activity);
 /* A sign of life that need not be told each time: beats when a quarter of the lease has passed. */
 void dc_session_alive(struct dc_city *city, struct dc_session *s);
 void dc_session_join(struct dc_city *city, struct dc_session *s, struct dc_city_room *room);
 void dc_session_leave(struct dc_city *city, struct dc_session *s);
+/* Nothing without a room. */
 void dc_session_typing(struct dc_city *city, struct dc_session *s, bool is_typing);
 /* The socket is gone. Harmless for one that never beat. */
 void dc_session_close(struct dc_city *city, struct dc_session *s);
 
 /* Joining or leaving over HTTP: a session of the user's own that lives as long as he shows up
- * anywhere. */
-void dc_sessions_http_member(struct dc_city *city, struct dc_slice user_id,
-                             struct dc_slice username, struct dc_city_room *room, bool joins);
+ * anywhere.  Nobody repeats it, so it fails when it could not be told. */
+DC_MUST_USE enum dc_status dc_sessions_http_member(struct dc_city *city, struct dc_slice user_id,
+                                                   struct dc_slice username,
+                                                   const struct dc_city_room *room, bool joins);
 /* Tells the aggregator of a room (all of them: NULL). */
 void dc_sessions_announce_room(struct dc_city *city, const struct dc_city_room *room);
 

@@ -1,34 +1,14 @@
 /* The common part of the city's sockets. */
 #include "roles/city/socket.h"
 
-#include "base/mem.h"
-
-bool dc_socket_init(struct dc_socket *s, struct dc_city *city, const struct dc_identity *who)
-{
-    s->city = city;
-    dc_arena_init(&s->arena, 160, 4096);
-    s->who = *who;
-    s->who.user_id = dc_arena_dup(&s->arena, who->user_id);
-    s->who.username = dc_arena_dup(&s->arena, who->username);
-    s->who.roles = DC_SLICE_NULL;
-    dc_session_init(city, &s->session);
-    s->session.user_id = s->who.user_id;
-    s->session.username = s->who.username;
-    return s->who.user_id.ptr != NULL && s->who.username.ptr != NULL;
-}
-
-void dc_socket_deinit(struct dc_socket *s)
-{
-    dc_session_close(s->city, &s->session);
-    dc_arena_free(&s->arena);
-}
-
 /* --- sending --- */
 
 void dc_socket_send(struct dc_socket *s, struct dc_jsonw *w)
 {
     if (s->cursor_of != NULL) {
-        dc_topic_write_cursor(s->cursor_of, dc_topic_offset(s->cursor_of), w->out);
+        uint64_t offset = s->is_replaying ? s->replayed_to
+                                          : dc_topic_member_offset(s->cursor_of, dc_ws_conn(s->ws));
+        dc_topic_write_cursor(s->cursor_of, offset, w->out);
     } else {
         dc_jsonw_end(w);
     }
@@ -57,7 +37,15 @@ void dc_socket_error(struct dc_socket *s, const struct dc_error *err, struct dc_
     }
     dc_socket_send(s, &w);
     dc_strbuf_free(&out);
-    DC_LOG_DEBUG_EVENT(s->city->ctx->log, "city.frame_refused", DC_LF_ERR(err));
+    DC_LOG_DEBUG_EVENT(s->city->ctx->log, "city.frame_refused", DC_LF_T("user_id", s->who.user_id),
+                       DC_LF_ERR(err));
+}
+
+void dc_socket_unknown_event(struct dc_socket *s)
+{
+    struct dc_error err = {0};
+    (void)dc_fail_code(&err, DC_INVALID, "unknown_event", "this event is not known here");
+    dc_socket_error(s, &err, DC_SLICE_NULL, 0);
 }
 
 static void send_pong(struct dc_socket *s, const char *key_z)
@@ -96,15 +84,27 @@ static bool is_within_budget(struct dc_socket *s)
     return false;
 }
 
+bool dc_socket_is_entitled(struct dc_socket *s)
+{
+    if (s->who.is_verified && s->who.expires_at.ms <= dc_utc_now().ms) {
+        dc_ws_close(s->ws, DC_WS_UNAUTHORIZED, DC_S("token_expired"));
+        return false;
+    }
+    return true;
+}
+
+void dc_socket_alive(struct dc_socket *s)
+{
+    if (dc_socket_is_entitled(s)) {
+        dc_session_alive(s->city, &s->session);
+    }
+}
+
 json_t *dc_socket_read(struct dc_socket *s, struct dc_slice text)
 {
     struct dc_error err = {0};
     json_t *object = NULL;
-    if (!is_within_budget(s)) {
-        return NULL;
-    }
-    if (s->who.is_verified && s->who.expires_at.ms <= dc_utc_now().ms) {
-        dc_ws_close(s->ws, DC_WS_UNAUTHORIZED, DC_S("token_expired"));
+    if (!is_within_budget(s) || !dc_socket_is_entitled(s)) {
         return NULL;
     }
     if (dc_slice_eq(text, DC_S("ping"))) {
@@ -131,7 +131,7 @@ json_t *dc_socket_read(struct dc_socket *s, struct dc_slice text)
 }
 
 bool dc_socket_input(struct dc_socket *s, const struct dc_field *fields, size_t n,
-                     const json_t *object, void *target)
+                     const json_t *object, void *target, struct dc_slice key)
 {
     struct dc_problems problems = {0};
     if (dc_input_json(fields, n, object, target, &problems) == DC_OK) {
@@ -139,33 +139,43 @@ bool dc_socket_input(struct dc_socket *s, const struct dc_field *fields, size_t 
     }
     struct dc_error err = {0};
     const struct dc_problem *first = &problems.items[0];
-    struct dc_slice key = dc_json_text(object, "idempotency_key");
     (void)dc_fail(&err, DC_INVALID, 0, "%s: %s", first->field, first->detail);
-    dc_socket_error(s, &err, key.len <= 128 && dc_text_is_valid(key) ? key : DC_SLICE_NULL, 0);
+    dc_socket_error(s, &err, key, 0);
     return false;
 }
 
 bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed)
 {
     struct dc_error err = {0};
-    /* An anonymous socket may say once who it is; after that it is that person. */
-    if (!s->who.is_verified && s->session.is_live && claimed.len > 0 &&
-        !dc_slice_eq(claimed, s->who.user_id)) {
+    bool is_settled = s->is_bound || s->session.is_live;
+    if (!s->who.is_verified && is_settled) {
+        if (claimed.len == 0 || dc_slice_eq(claimed, s->who.user_id)) {
+            return true;
+        }
         (void)dc_fail_code(&err, DC_FORBIDDEN, "user_mismatch",
                            "this socket stands for another user_id already");
         dc_socket_error(s, &err, DC_SLICE_NULL, 0);
         return false;
     }
-    if (!s->who.is_verified && s->session.is_live) {
-        return true;
-    }
     if (!dc_identity_claim(&s->city->ctx->auth, &s->arena, claimed, &s->who, &err)) {
         dc_socket_error(s, &err, DC_SLICE_NULL, 0);
         return false;
     }
+    s->is_bound = claimed.len > 0;
     s->session.user_id = s->who.user_id;
     s->session.username = s->who.username;
     return true;
+}
+
+struct dc_cursor dc_cursor_take(const struct dc_cursor_query *q)
+{
+    struct dc_cursor c = {.is_given = q->epoch.ptr != NULL};
+    if (q->epoch.len > 0 && q->epoch.len <= sizeof(c.epoch)) {
+        memcpy(c.epoch, q->epoch.ptr, q->epoch.len);
+        c.epoch_len = q->epoch.len;
+    }
+    c.has_offset = dc_slice_to_u64(q->offset, &c.offset);
+    return c;
 }
 
 /* --- opening --- */
@@ -185,17 +195,41 @@ static void drop_close(struct dc_ws *ws, void *data, uint16_t code)
 }
 static const struct dc_ws_class refused_class = {.on_text = drop_text, .on_close = drop_close};
 
+/* A browser that offers subprotocols gives up when none of them is chosen, wherever its token was
+ * found, and then cannot read the close code. */
+static const char *subprotocol_of(const struct dc_http_request *r)
+{
+    return dc_offers_bearer(r) ? "bearer" : NULL;
+}
+
 void dc_socket_refuse(struct dc_city *city, struct dc_http_request *r, uint16_t code,
                       struct dc_slice reason)
 {
-    struct dc_ws *ws = dc_ws_accept(city->ctx->ws, r, &refused_class, NULL, NULL);
+    DC_LOG_DEBUG_EVENT(city->ctx->log, "city.socket_refused", DC_LF_I("close_code", code),
+                       DC_LF_T("reason", reason));
+    struct dc_ws *ws = dc_ws_accept(city->ctx->ws, r, &refused_class, NULL, subprotocol_of(r));
     if (ws != NULL) {
         dc_ws_close(ws, code, reason);
     }
 }
 
-struct dc_socket *dc_socket_accept(struct dc_city *city, struct dc_http_request *r,
-                                   const struct dc_ws_class *cls, size_t size)
+/* Copies the identity out of the request. */
+static bool init(struct dc_socket *s, struct dc_city *city, const struct dc_identity *who)
+{
+    s->city = city;
+    dc_arena_init(&s->arena, 160, 4096);
+    s->who = *who;
+    s->who.user_id = dc_arena_dup(&s->arena, who->user_id);
+    s->who.username = dc_arena_dup(&s->arena, who->username);
+    s->who.roles = DC_SLICE_NULL;
+    dc_session_init(city, &s->session);
+    s->session.user_id = s->who.user_id;
+    s->session.username = s->who.username;
+    return s->who.user_id.ptr != NULL && s->who.username.ptr != NULL;
+}
+
+bool dc_socket_open(struct dc_socket *s, struct dc_city *city, struct dc_http_request *r,
+                    const struct dc_ws_class *cls)
 {
     struct dc_error err = {0};
     struct dc_identity who;
@@ -203,27 +237,32 @@ struct dc_socket *dc_socket_accept(struct dc_city *city, struct dc_http_request 
         (void)dc_fail(&err, DC_UPGRADE, 0, "%s", dc_status_text(DC_UPGRADE));
         dc_http_set_header(r, "Upgrade", DC_S("websocket"));
         dc_http_reply_error(r, &err);
-        return NULL;
+        return false;
     }
-    if (dc_identify(&city->ctx->auth, r, &who, &err) != DC_OK ||
-        (who.user_id.len == 0 && !city->ctx->auth.is_open)) {
-        const char *code_z = err.status == DC_OK ? "unauthorized" : dc_error_code(&err);
-        dc_socket_refuse(city, r, DC_WS_UNAUTHORIZED, dc_slice_z(code_z));
-        return NULL;
+    enum dc_status st = dc_identify(&city->ctx->auth, r, &who, &err);
+    if (st == DC_OK && who.user_id.len == 0 && !city->ctx->auth.is_open) {
+        st = dc_fail(&err, DC_UNAUTHORIZED, 0, "a token is needed");
     }
-    struct dc_socket *s = dc_calloc(1, size);
-    if (!dc_socket_init(s, city, &who)) {
-        (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
+    if (st == DC_UNAUTHORIZED) {
+        dc_socket_refuse(city, r, DC_WS_UNAUTHORIZED, dc_slice_z(dc_error_code(&err)));
+        return false;
+    }
+    if (st == DC_OK && !init(s, city, &who)) {
+        st = dc_fail(&err, DC_NO_MEMORY, 0, "%s", dc_status_text(DC_NO_MEMORY));
+    }
+    if (st != DC_OK) {
         dc_http_reply_error(r, &err);
-        dc_arena_free(&s->arena);
-        dc_free(s);
-        return NULL;
+    } else {
+        s->ws = dc_ws_accept(city->ctx->ws, r, cls, s, subprotocol_of(r));
     }
-    s->ws = dc_ws_accept(city->ctx->ws, r, cls, s, who.by_subprotocol ? "bearer" : NULL);
     if (s->ws == NULL) {
         dc_arena_free(&s->arena);
-        dc_free(s);
-        return NULL;
     }
-    return s;
+    return s->ws != NULL;
+}
+
+void dc_socket_deinit(struct dc_socket *s)
+{
+    dc_session_close(s->city, &s->session);
+    dc_arena_free(&s->arena);
 }

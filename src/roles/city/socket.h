@@ -1,5 +1,5 @@
 /* What the room socket and the presence socket have in common: who is behind it, pings, the frame
- * budget, error frames, expiry of the token. Embedded in the sockets of stream_*.c. */
+ * budget, error frames, cursors, expiry of the token. Embedded in the sockets of stream_*.c. */
 #ifndef DC_ROLES_CITY_SOCKET_H
 #define DC_ROLES_CITY_SOCKET_H
 
@@ -15,41 +15,75 @@ struct dc_socket {
     struct dc_identity who;     /* texts in the arena */
     struct dc_arena arena;      /* identity only; small */
     struct dc_topic *cursor_of; /* error and pong frames carry its cursor; NULL: none */
+    uint64_t replayed_to;       /* while is_replaying: the client's own place in cursor_of */
+    bool is_replaying;
+    bool is_bound; /* without a token: it has said who it is, for good */
     struct dc_mono window;
     uint32_t window_frames;
 };
 
-/* Copies the identity; nothing is told to anybody yet. */
-DC_MUST_USE bool dc_socket_init(struct dc_socket *s, struct dc_city *city,
-                                const struct dc_identity *who);
-/* Tells that the session's socket is gone and frees what init made. */
+/* First half of every socket route: 426 without an upgrade; identifies; accepts; closes with 4401
+ * who may not enter.  *s is zeroed memory, the first member of the caller's struct, which is handed
+ * to the callbacks of cls.  False: the request has been answered, nothing of *s remains, no
+ * callback will run.  Callbacks never run inside this call or inside dc_ws_close(): net/conn.h. */
+DC_MUST_USE bool dc_socket_open(struct dc_socket *s, struct dc_city *city,
+                                struct dc_http_request *r, const struct dc_ws_class *cls);
+/* Opens and closes at once, so that browsers can read the code (they cannot read a refused
+ * handshake). Answers malformed handshakes as dc_ws_accept does. */
+void dc_socket_refuse(struct dc_city *city, struct dc_http_request *r, uint16_t code,
+                      struct dc_slice reason);
+/* For on_close: tells that the session's socket is gone and frees what open made. */
 void dc_socket_deinit(struct dc_socket *s);
+/* The token is still valid; else the socket has been closed with 4401. */
+bool dc_socket_is_entitled(struct dc_socket *s);
+/* For on_alive: renews the session of an entitled socket. */
+void dc_socket_alive(struct dc_socket *s);
+
+/* The cursor that a client resumes with.  Rows of a query table, for .epoch and .offset at the
+ * given offsets of the caller's struct: whatever is no cursor is answered with reset, not refused.
+ */
+#define DC_CURSOR_TEXT_MAX 64
+struct dc_cursor_query {
+    struct dc_slice epoch, offset;
+};
+#define DC_CURSOR_FIELDS(base)                                                                     \
+    {"epoch", DC_FIELD_TEXT, 0, 0, 0, (base) + offsetof(struct dc_cursor_query, epoch)},           \
+    {                                                                                              \
+        "offset", DC_FIELD_TEXT, 0, 0, 0, (base) + offsetof(struct dc_cursor_query, offset)        \
+    }
+struct dc_cursor {
+    bool is_given;   /* an epoch was: the client wants to resume */
+    bool has_offset; /* and a number with it */
+    uint64_t offset;
+    size_t epoch_len;
+    char epoch[DC_CURSOR_TEXT_MAX]; /* empty when it is too long to be one of ours */
+};
+/* A copy: the query ends with the request, and that with dc_socket_open(). */
+struct dc_cursor dc_cursor_take(const struct dc_cursor_query *q);
+static inline struct dc_slice dc_cursor_epoch(const struct dc_cursor *c)
+{
+    return dc_slice_make(c->epoch, c->epoch_len);
+}
 
 /* A text frame as it came: answers pings, checks the budget, the token's age and the JSON.  The
  * object (json_decref it) or NULL when the frame has been dealt with. */
 json_t *dc_socket_read(struct dc_socket *s, struct dc_slice text);
-/* Decodes by a field table; sends an error frame and returns false when the input is wrong. */
+/* Decodes by a field table; sends an error frame and returns false when the input is wrong. key:
+ * the idempotency key that the error frame shall name, or DC_SLICE_NULL. */
 DC_MUST_USE bool dc_socket_input(struct dc_socket *s, const struct dc_field *fields, size_t n,
-                                 const json_t *object, void *target);
+                                 const json_t *object, void *target, struct dc_slice key);
 /* Binds the identity to a claimed user_id (or none); sends the error frame and returns false on a
- * mismatch. In open mode an anonymous socket takes the claim once. */
+ * mismatch.  In open mode a socket without a token takes the first claim for good; it is anonymous
+ * until then, and stays so once it has beaten. */
 DC_MUST_USE bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed);
 
 /* One error frame. key: the idempotency key it is about, or DC_SLICE_NULL; retry_after_ms 0: none.
  */
 void dc_socket_error(struct dc_socket *s, const struct dc_error *err, struct dc_slice key,
                      uint64_t retry_after_ms);
-/* Ends the object in w with the socket's cursor and sends it. */
+void dc_socket_unknown_event(struct dc_socket *s);
+/* Ends the object in w with the socket's cursor, which is what this client has been given so far
+ * and not where the topic stands: it may resume from the pair of any frame. Then sends it. */
 void dc_socket_send(struct dc_socket *s, struct dc_jsonw *w);
-
-/* Opens and closes at once, so that browsers can read the code (they cannot read a refused
- * handshake). Answers malformed handshakes as dc_ws_accept does. */
-void dc_socket_refuse(struct dc_city *city, struct dc_http_request *r, uint16_t code,
-                      struct dc_slice reason);
-/* First half of every socket route: 426 without an upgrade; identifies; accepts; closes with 4401
- * what may not enter. NULL: the request has been answered, or the socket is closing already. size:
- * of the caller's struct, which begins with a struct dc_socket and is freed by its on_close. */
-struct dc_socket *dc_socket_accept(struct dc_city *city, struct dc_http_request *r,
-                                   const struct dc_ws_class *cls, size_t size);
 
 #endif

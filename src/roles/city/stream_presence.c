@@ -7,24 +7,24 @@
 enum presence_mode { MODE_BOTH, MODE_HEARTBEAT, MODE_ROOMS };
 
 struct presence_socket {
-    struct dc_socket base; /* first: dc_socket_accept makes the whole */
+    struct dc_socket base; /* first: callbacks of net get it as the whole */
     bool has_beaten;
 };
 
 struct presence_query {
-    struct dc_slice mode, feed, epoch;
-    int64_t offset;
+    struct dc_slice mode, feed; /* what is not known is the default */
+    struct dc_cursor_query cursor;
 };
 static const struct dc_field query_fields[] = {
-    {"mode", DC_FIELD_TEXT, 0, 0, 16, offsetof(struct presence_query, mode)},
-    {"feed", DC_FIELD_TEXT, 0, 0, 8, offsetof(struct presence_query, feed)},
-    {"epoch", DC_FIELD_ID, 0, 0, 0, offsetof(struct presence_query, epoch)},
-    {"offset", DC_FIELD_INT, 0, 0, INT64_MAX, offsetof(struct presence_query, offset)},
+    {"mode", DC_FIELD_TEXT, 0, 0, 0, offsetof(struct presence_query, mode)},
+    {"feed", DC_FIELD_TEXT, 0, 0, 0, offsetof(struct presence_query, feed)},
+    DC_CURSOR_FIELDS(offsetof(struct presence_query, cursor)),
 };
 
 /* --- first frames --- */
 
-static void send_type(struct presence_socket *s, const char *type_z, const char *reason_z)
+static void send_type(struct presence_socket *s, const char *type_z, const char *reason_z,
+                      uint64_t offset)
 {
     struct dc_strbuf out = {0};
     struct dc_jsonw w;
@@ -34,36 +34,39 @@ static void send_type(struct presence_socket *s, const char *type_z, const char 
     if (reason_z != NULL) {
         dc_jsonw_key_text(&w, "reason", dc_slice_z(reason_z));
     }
-    dc_socket_send(&s->base, &w);
+    dc_topic_write_cursor(dc_people_rooms_topic(s->base.city->people), offset, &out);
+    if (dc_strbuf_ok(&out)) {
+        dc_ws_send(s->base.ws, dc_strbuf_slice(&out));
+    }
     dc_strbuf_free(&out);
 }
 
+/* NULL: out of memory; without its first frames a socket is of no use. */
 static void send_framed(struct presence_socket *s, struct dc_blob *framed)
 {
     if (framed != NULL) {
         dc_ws_send_framed(s->base.ws, framed);
+    } else {
+        dc_ws_close(s->base.ws, DC_WS_INTERNAL, DC_S("unavailable"));
     }
 }
 
-static void enter_rooms(struct presence_socket *s, const struct presence_query *q)
+static void enter_rooms(struct presence_socket *s, const struct dc_cursor *c)
 {
     struct dc_city_people *people = s->base.city->people;
     struct dc_topic *topic = dc_people_rooms_topic(people);
-    struct dc_conn *conn = dc_ws_conn(s->base.ws);
     uint64_t from = dc_topic_offset(topic);
-    if (q->epoch.ptr != NULL && q->offset >= 0 &&
-        dc_topic_can_resume(topic, q->epoch, (uint64_t)q->offset)) {
-        from = (uint64_t)q->offset;
-        send_type(s, "resumed", NULL);
+    if (c->is_given && c->has_offset && dc_topic_can_resume(topic, dc_cursor_epoch(c), c->offset)) {
+        from = c->offset;
+        send_type(s, "resumed", NULL, from);
     } else {
-        if (q->epoch.ptr != NULL) {
-            send_type(s, "reset",
-                      dc_slice_eq(q->epoch, dc_topic_epoch(topic)) ? "offset_unknown"
-                                                                   : "epoch_changed");
+        if (c->is_given) {
+            bool is_ours = dc_slice_eq(dc_cursor_epoch(c), dc_topic_epoch(topic));
+            send_type(s, "reset", is_ours ? "offset_unknown" : "epoch_changed", from);
         }
         send_framed(s, dc_people_snapshot(people));
     }
-    dc_topic_join(topic, conn, from);
+    dc_topic_join(topic, dc_ws_conn(s->base.ws), from);
 }
 
 static void enter_users(struct presence_socket *s)
@@ -88,8 +91,8 @@ static void heartbeat(struct presence_socket *s, const json_t *object)
 {
     struct dc_city *city = s->base.city;
     struct heartbeat beat = {0};
-    if (!dc_socket_input(&s->base, heartbeat_fields, DC_ARRAY_LEN(heartbeat_fields), object,
-                         &beat) ||
+    if (!dc_socket_input(&s->base, heartbeat_fields, DC_ARRAY_LEN(heartbeat_fields), object, &beat,
+                         DC_SLICE_NULL) ||
         !dc_socket_claim(&s->base, beat.user_id)) {
         return;
     }
@@ -119,72 +122,81 @@ static void on_text(struct dc_ws *ws, void *data, struct dc_slice text)
     if (dc_slice_eq(dc_json_text(object, "event"), DC_S("presence.heartbeat"))) {
         heartbeat(s, object);
     } else {
-        struct dc_error err = {0};
-        (void)dc_fail_code(&err, DC_INVALID, "unknown_event", "this event is not known here");
-        dc_socket_error(&s->base, &err, DC_SLICE_NULL, 0);
+        dc_socket_unknown_event(&s->base);
     }
     json_decref(object);
 }
 
+/* The lease is the heartbeats' business here; only the token is looked at. */
+static void on_alive(struct dc_ws *ws, void *data)
+{
+    struct presence_socket *s = data;
+    (void)ws;
+    (void)dc_socket_is_entitled(&s->base);
+}
+
+/* The hub has taken the connection out of its topics already. */
 static void on_close(struct dc_ws *ws, void *data, uint16_t code)
 {
     struct presence_socket *s = data;
-    struct dc_city *city = s->base.city;
-    struct dc_conn *conn = dc_ws_conn(ws);
+    (void)ws;
     (void)code;
-    dc_topic_leave(dc_people_rooms_topic(city->people), conn);
-    dc_topic_leave(dc_people_users_topic(city->people), conn);
-    dc_topic_leave(city->feed, conn);
     dc_socket_deinit(&s->base);
     dc_free(s);
 }
 
-static const struct dc_ws_class presence_class = {.on_text = on_text, .on_close = on_close};
+static const struct dc_ws_class presence_class = {
+    .on_text = on_text, .on_alive = on_alive, .on_close = on_close};
 
-static void open_presence(struct dc_city *city, struct dc_http_request *r, enum presence_mode mode)
+static enum presence_mode mode_of(struct dc_slice word)
 {
-    struct presence_query q = {.offset = -1};
+    if (dc_slice_eq(word, DC_S("heartbeat"))) {
+        return MODE_HEARTBEAT;
+    }
+    return dc_slice_eq(word, DC_S("rooms")) ? MODE_ROOMS : MODE_BOTH;
+}
+
+static void open_presence(struct dc_city *city, struct dc_http_request *r, bool is_global)
+{
+    struct presence_query q = {0};
     if (!dc_city_is_ready(city, r) ||
         !dc_http_read_query(r, query_fields, DC_ARRAY_LEN(query_fields), &q)) {
         return;
     }
-    if (dc_slice_eq(q.mode, DC_S("heartbeat"))) {
-        mode = MODE_HEARTBEAT;
-    } else if (dc_slice_eq(q.mode, DC_S("rooms"))) {
-        mode = MODE_ROOMS;
-    }
-    struct dc_socket *base =
-        dc_socket_accept(city, r, &presence_class, sizeof(struct presence_socket));
-    if (base == NULL) {
+    enum presence_mode mode = is_global && q.mode.ptr == NULL ? MODE_ROOMS : mode_of(q.mode);
+    bool wants_feed = dc_slice_eq(q.feed, DC_S("1"));
+    struct dc_cursor cursor = dc_cursor_take(&q.cursor);
+    struct presence_socket *s = dc_calloc(1, sizeof(*s));
+    if (!dc_socket_open(&s->base, city, r, &presence_class)) {
+        dc_free(s);
         return;
     }
-    struct presence_socket *s = DC_CONTAINER_OF(base, struct presence_socket, base);
-    base->cursor_of = mode == MODE_HEARTBEAT ? dc_people_users_topic(city->people)
-                                             : dc_people_rooms_topic(city->people);
+    s->base.cursor_of = mode == MODE_HEARTBEAT ? dc_people_users_topic(city->people)
+                                               : dc_people_rooms_topic(city->people);
     if (mode != MODE_HEARTBEAT) {
-        enter_rooms(s, &q);
+        enter_rooms(s, &cursor);
     }
     if (mode != MODE_ROOMS) {
         enter_users(s);
     }
-    if (dc_slice_eq(q.feed, DC_S("1"))) {
-        dc_topic_join(city->feed, dc_ws_conn(base->ws), dc_topic_offset(city->feed));
+    if (wants_feed) {
+        dc_topic_join(city->feed, dc_ws_conn(s->base.ws), dc_topic_offset(city->feed));
     }
 }
 
-static void open_both(void *ctx, struct dc_http_request *r)
+static void open_city(void *ctx, struct dc_http_request *r)
 {
-    open_presence(ctx, r, MODE_BOTH);
+    open_presence(ctx, r, false);
 }
 
-static void open_rooms(void *ctx, struct dc_http_request *r)
+static void open_global(void *ctx, struct dc_http_request *r)
 {
-    open_presence(ctx, r, MODE_ROOMS);
+    open_presence(ctx, r, true);
 }
 
 static const struct dc_route routes[] = {
-    {DC_GET, "/ws/city/presence", open_both},
-    {DC_GET, "/ws/city/global-presence", open_rooms},
+    {DC_GET, "/ws/city/presence", open_city},
+    {DC_GET, "/ws/city/global-presence", open_global},
 };
 
 void dc_city_stream_presence_routes(struct dc_city *city)

@@ -7,8 +7,11 @@
  *   city.member.<room>, city.typing.<room>   who comes, goes, types: for the sockets of the room
  * At its start it asks the gateways to announce what they have (city.presence.announce). */
 #include "roles/role.h"
+#include "base/encoding.h"
 #include "base/mem.h"
-#include "domain/presence.h"
+#include "roles/session_event.h"
+
+#include <openssl/evp.h>
 
 #define MAX_USERS          1000000
 #define MAX_ROOMS          100000
@@ -33,6 +36,24 @@ static struct dc_presence_now now_of(const struct aggregator *a)
 
 /* --- publishing --- */
 
+/* The id as one token.  A subject has 255 bytes and every unusual byte of an id becomes three: what
+ * is too long then is named by its hash, and the payload says whose it is. */
+#define TOKEN_MAX_BYTES 200
+static void write_token(struct dc_strbuf *subject, struct dc_slice id)
+{
+    struct dc_strbuf token = {0};
+    uint8_t digest[32];
+    dc_bus_token(&token, id);
+    if (token.len > TOKEN_MAX_BYTES &&
+        EVP_Digest(id.ptr, id.len, digest, NULL, EVP_sha256(), NULL) == 1) {
+        dc_strbuf_clear(&token);
+        dc_strbuf_add(&token, DC_S("sha256-"));
+        dc_hex_encode(&token, dc_slice_make(digest, sizeof(digest)));
+    }
+    dc_strbuf_add(subject, dc_strbuf_slice(&token));
+    dc_strbuf_free(&token);
+}
+
 /* Subject prefix + token; frees *payload. */
 static void publish(struct aggregator *a, struct dc_slice prefix, struct dc_slice token,
                     struct dc_strbuf *payload)
@@ -41,7 +62,7 @@ static void publish(struct aggregator *a, struct dc_slice prefix, struct dc_slic
     enum dc_status st = DC_NO_MEMORY;
     dc_strbuf_add(&subject, prefix);
     if (token.ptr != NULL) {
-        dc_bus_token(&subject, token);
+        write_token(&subject, token);
     }
     if (dc_strbuf_ok(&subject) && dc_strbuf_ok(payload)) {
         st = dc_bus_publish(a->ctx->bus, dc_strbuf_slice(&subject), DC_SLICE_NULL,
@@ -171,6 +192,7 @@ static void on_totals(void *data, const struct dc_presence_totals *t)
 
 /* --- hearing --- */
 
+/* The core says when it is to be called next. */
 static void arm(struct aggregator *a)
 {
     int64_t due_ms = dc_presence_next_due_ms(a->core);
@@ -194,10 +216,10 @@ struct session_event {
 };
 static const struct dc_field event_fields[] = {
     {"op", DC_FIELD_TEXT, DC_FIELD_REQUIRED, 1, 16, offsetof(struct session_event, op)},
-    {"session_id", DC_FIELD_TEXT, DC_FIELD_REQUIRED, 1, 160,
+    {"session_id", DC_FIELD_TEXT, DC_FIELD_REQUIRED, 1, DC_PRESENCE_ID_MAX,
      offsetof(struct session_event, session_id)},
     {"user_id", DC_FIELD_ID, DC_FIELD_REQUIRED, 0, 0, offsetof(struct session_event, user_id)},
-    {"username", DC_FIELD_TEXT, DC_FIELD_NULLABLE, 0, 256,
+    {"username", DC_FIELD_TEXT, DC_FIELD_NULLABLE, 0, DC_PRESENCE_ID_MAX,
      offsetof(struct session_event, username)},
     {"status", DC_FIELD_TEXT, DC_FIELD_NULLABLE, 0, 16, offsetof(struct session_event, status)},
     {"room_id", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0, offsetof(struct session_event, room_id)},
@@ -205,13 +227,42 @@ static const struct dc_field event_fields[] = {
      offsetof(struct session_event, room_slug)},
 };
 
-/* A passive session has no opinion (OFFLINE, see domain/presence.h). */
-static enum dc_presence_status activity_of(struct dc_slice status)
+static enum dc_presence_status activity_of(struct dc_slice word)
 {
-    if (dc_slice_eq(status, DC_S("away"))) {
-        return DC_PRESENCE_AWAY;
+    if (dc_slice_eq(word, DC_S(DC_SESSION_STATUS_PASSIVE))) {
+        return DC_PRESENCE_OFFLINE; /* the core's name for it */
     }
-    return dc_slice_eq(status, DC_S("passive")) ? DC_PRESENCE_OFFLINE : DC_PRESENCE_ONLINE;
+    return dc_slice_eq(word, DC_S(DC_SESSION_STATUS_AWAY)) ? DC_PRESENCE_AWAY : DC_PRESENCE_ONLINE;
+}
+
+/* Who joined over HTTP stays for as long as he shows up anywhere. */
+static enum dc_status renew_http(struct aggregator *a, const struct session_event *e,
+                                 struct dc_presence_now now)
+{
+    struct dc_strbuf id = {0};
+    enum dc_status st = DC_OK;
+    dc_strbuf_add(&id, DC_S(DC_HTTP_SESSION_PREFIX));
+    dc_strbuf_add(&id, e->user_id);
+    if (!dc_strbuf_ok(&id)) {
+        st = DC_NO_MEMORY;
+    } else if (!dc_slice_eq(e->session_id, dc_strbuf_slice(&id)) &&
+               dc_presence_session_is_known(a->core, dc_strbuf_slice(&id))) {
+        st = dc_presence_session_beat(a->core, dc_strbuf_slice(&id), e->user_id, DC_SLICE_NULL,
+                                      DC_PRESENCE_OFFLINE, now);
+    }
+    dc_strbuf_free(&id);
+    return st;
+}
+
+static enum dc_status beat(struct aggregator *a, const struct session_event *e, bool has_room,
+                           struct dc_presence_now now)
+{
+    enum dc_status st = dc_presence_session_beat(a->core, e->session_id, e->user_id, e->username,
+                                                 activity_of(e->status), now);
+    if (st == DC_OK && has_room) {
+        st = dc_presence_session_join(a->core, e->session_id, e->room_id, now);
+    }
+    return st == DC_OK ? renew_http(a, e, now) : st;
 }
 
 static enum dc_status apply(struct aggregator *a, const struct session_event *e)
@@ -225,8 +276,7 @@ static enum dc_status apply(struct aggregator *a, const struct session_event *e)
         }
     }
     if (dc_slice_eq(e->op, DC_S("beat"))) {
-        return dc_presence_session_beat(a->core, e->session_id, e->user_id, e->username,
-                                        activity_of(e->status), now);
+        return beat(a, e, has_room, now);
     }
     if (dc_slice_eq(e->op, DC_S("close"))) {
         dc_presence_session_close(a->core, e->session_id, false, now);
@@ -238,16 +288,16 @@ static enum dc_status apply(struct aggregator *a, const struct session_event *e)
     if (dc_slice_eq(e->op, DC_S("room"))) {
         return DC_OK; /* known by now */
     }
-    if (dc_slice_eq(e->op, DC_S("join"))) {
-        return dc_presence_session_join(a->core, e->session_id, e->room_id, now);
-    }
     if (dc_slice_eq(e->op, DC_S("leave"))) {
         dc_presence_session_leave(a->core, e->session_id, e->room_id, now);
         return DC_OK;
     }
-    if (dc_slice_eq(e->op, DC_S("typing")) || dc_slice_eq(e->op, DC_S("typing_stop"))) {
-        return dc_presence_session_typing(a->core, e->session_id, e->room_id,
-                                          dc_slice_eq(e->op, DC_S("typing")), now);
+    bool is_typing = dc_slice_eq(e->op, DC_S("typing"));
+    if (is_typing || dc_slice_eq(e->op, DC_S("typing_stop"))) {
+        enum dc_status st =
+            dc_presence_session_typing(a->core, e->session_id, e->room_id, is_typing, now);
+        /* Typing may end on its own just before, with the membership or the lease. */
+        return st == DC_NOT_FOUND && !is_typing ? DC_OK : st;
     }
     return DC_INVALID;
 }
@@ -346,7 +396,6 @@ static void stop(void *state, void (*stopped)(void *data), void *data)
     a->stopped_data = data;
     dc_bus_unsubscribe(a->sub);
     dc_presence_destroy(a->core);
-    a->core = NULL;
     dc_timer_close(&a->tick, on_tick_closed);
 }
 

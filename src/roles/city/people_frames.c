@@ -1,0 +1,316 @@
+/* The view of presence as frames: first frames of a socket, increments, the summary, and what the
+ * sockets in a room hear of each other.  Nothing here changes the view. */
+#include "roles/city/people_priv.h"
+
+#include "net/ws_codec.h"
+
+#define BULK_USERS_MAX 1000
+
+/* --- summary (SSE) --- */
+
+static void write_summary_room(const struct dc_city_room *room, struct dc_jsonw *w)
+{
+    dc_jsonw_object(w);
+    dc_jsonw_key_text(w, "room_id", room->row.id);
+    dc_jsonw_key_text(w, "room_slug", room->row.slug);
+    dc_jsonw_key_text(w, "matrix_room_id", room->row.matrix_room_id);
+    dc_jsonw_key_i64(w, "online", room->people.online_count);
+    dc_jsonw_key_i64(w, "away", room->people.away_count);
+    dc_jsonw_key_i64(w, "typing", room->people.typing_count);
+    dc_jsonw_key(w, "agents");
+    dc_jsonw_array(w);
+    dc_jsonw_end(w);
+    dc_jsonw_end(w);
+}
+
+void dc_people_write_summary(struct dc_city_people *p, struct dc_strbuf *out)
+{
+    const struct dc_city_rooms *rooms = p->city->rooms;
+    const struct dc_city_room *room;
+    struct dc_jsonw w;
+    int64_t rooms_online = 0;
+    for (room = dc_city_rooms_next(rooms, NULL); room != NULL;
+         room = dc_city_rooms_next(rooms, room)) {
+        rooms_online += room->people.online_count > 0 ? 1 : 0;
+    }
+    dc_jsonw_init(&w, out);
+    dc_jsonw_object(&w);
+    dc_jsonw_key_text(&w, "type", DC_S("presence_update"));
+    dc_jsonw_key_utc(&w, "timestamp", dc_utc_now());
+    dc_jsonw_key(&w, "city");
+    dc_jsonw_object(&w);
+    dc_jsonw_key_i64(&w, "online_total", (int64_t)p->users.count);
+    dc_jsonw_key_i64(&w, "away_total", p->users_away);
+    dc_jsonw_key_i64(&w, "rooms_online", rooms_online);
+    dc_jsonw_key_i64(&w, "agents_online", 0);
+    dc_jsonw_end(&w);
+    dc_jsonw_key(&w, "rooms");
+    dc_jsonw_array(&w);
+    for (room = dc_city_rooms_next(rooms, NULL); room != NULL;
+         room = dc_city_rooms_next(rooms, room)) {
+        write_summary_room(room, &w);
+    }
+    dc_jsonw_end(&w);
+    dc_jsonw_key(&w, "agents");
+    dc_jsonw_array(&w);
+    dc_jsonw_end(&w);
+}
+
+static void publish_summary(struct dc_city_people *p)
+{
+    struct dc_strbuf out = {0};
+    p->summary_is_dirty = false;
+    if (dc_topic_member_count(p->summary_topic) == 0) {
+        return; /* whoever comes gets all of it at once */
+    }
+    dc_people_write_summary(p, &out);
+    if (dc_strbuf_ok(&out)) {
+        dc_topic_set(p->summary_topic, DC_S("city"), dc_strbuf_slice(&out));
+    }
+    dc_strbuf_free(&out);
+    p->summary_is_waiting = true;
+    dc_timer_start(&p->summary_timer,
+                   (uint64_t)p->city->ctx->settings->presence_summary_interval_ms, 0);
+}
+
+void dc_people_on_summary_timer(struct dc_timer *t)
+{
+    struct dc_city_people *p = DC_CONTAINER_OF(t, struct dc_city_people, summary_timer);
+    p->summary_is_waiting = false;
+    if (p->summary_is_dirty) {
+        publish_summary(p);
+    }
+}
+
+void dc_people_summary_changed(struct dc_city_people *p)
+{
+    p->summary_is_dirty = true;
+    if (!p->summary_is_waiting) {
+        publish_summary(p);
+    }
+}
+
+/* --- counts --- */
+
+static void write_counts(const struct dc_city_room *room, struct dc_jsonw *w)
+{
+    const struct dc_room_people *people = &room->people;
+    dc_jsonw_key_text(w, "room_slug", room->row.slug);
+    dc_jsonw_key_text(w, "room_id", room->row.id);
+    dc_jsonw_key_i64(w, "online_count", people->online_count);
+    dc_jsonw_key_i64(w, "away_count", people->away_count);
+    dc_jsonw_key_i64(w, "typing_count", people->typing_count);
+    dc_jsonw_key_raw(w, "typing_users",
+                     people->typing_users.len > 0 ? dc_strbuf_slice(&people->typing_users)
+                                                  : DC_S("[]"));
+}
+
+static void write_totals(const struct dc_city_people *p, struct dc_jsonw *w)
+{
+    dc_jsonw_key_i64(w, "online_total", p->online_total);
+    dc_jsonw_key_i64(w, "away_total", p->away_total);
+}
+
+struct dc_blob *dc_people_snapshot(struct dc_city_people *p)
+{
+    const struct dc_city_rooms *rooms = p->city->rooms;
+    uint64_t offset = dc_topic_offset(p->rooms_topic);
+    if (p->snapshot != NULL && p->snapshot_offset == offset &&
+        p->snapshot_rooms == dc_city_rooms_count(rooms)) {
+        return p->snapshot;
+    }
+    struct dc_strbuf out = {0};
+    struct dc_jsonw w;
+    dc_jsonw_init(&w, &out);
+    dc_jsonw_object(&w);
+    dc_jsonw_key_text(&w, "type", DC_S("snapshot"));
+    dc_jsonw_key(&w, "rooms");
+    dc_jsonw_array(&w);
+    for (const struct dc_city_room *room = dc_city_rooms_next(rooms, NULL); room != NULL;
+         room = dc_city_rooms_next(rooms, room)) {
+        dc_jsonw_object(&w);
+        write_counts(room, &w);
+        dc_jsonw_end(&w);
+    }
+    dc_jsonw_end(&w);
+    dc_jsonw_key(&w, "city");
+    dc_jsonw_object(&w);
+    write_totals(p, &w);
+    dc_jsonw_end(&w);
+    dc_topic_write_cursor(p->rooms_topic, offset, &out);
+    dc_blob_unref(p->snapshot);
+    p->snapshot = dc_strbuf_ok(&out) ? dc_ws_frame(DC_WS_TEXT, dc_strbuf_slice(&out)) : NULL;
+    p->snapshot_offset = offset;
+    p->snapshot_rooms = dc_city_rooms_count(rooms);
+    dc_strbuf_free(&out);
+    return p->snapshot;
+}
+
+void dc_people_send_room(struct dc_city_people *p, const struct dc_city_room *room)
+{
+    struct dc_strbuf out = {0};
+    struct dc_jsonw w;
+    dc_jsonw_init(&w, &out);
+    dc_jsonw_object(&w);
+    dc_jsonw_key_text(&w, "type", DC_S("room.presence"));
+    write_counts(room, &w);
+    dc_jsonw_key_i64(&w, "last_event_ts", room->people.last_event_ts);
+    if (dc_strbuf_ok(&out)) {
+        dc_topic_set(p->rooms_topic, room->row.id, dc_strbuf_slice(&out));
+    }
+    dc_strbuf_free(&out);
+}
+
+void dc_people_send_totals(struct dc_city_people *p)
+{
+    struct dc_strbuf out = {0};
+    struct dc_jsonw w;
+    dc_jsonw_init(&w, &out);
+    dc_jsonw_object(&w);
+    dc_jsonw_key_text(&w, "type", DC_S("city.presence"));
+    write_totals(p, &w);
+    if (dc_strbuf_ok(&out)) {
+        dc_topic_set(p->rooms_topic, DC_S("#city #"),
+                     dc_strbuf_slice(&out)); /* ids have no blank */
+    }
+    dc_strbuf_free(&out);
+}
+
+/* --- users --- */
+
+struct dc_blob *dc_people_bulk_update(struct dc_city_people *p)
+{
+    uint64_t offset = dc_topic_offset(p->users_topic);
+    if (p->bulk != NULL && p->bulk_offset == offset) {
+        return p->bulk;
+    }
+    struct dc_strbuf out = {0};
+    struct dc_jsonw w;
+    size_t n = 0;
+    dc_jsonw_init(&w, &out);
+    dc_jsonw_object(&w);
+    dc_jsonw_key_text(&w, "event", DC_S("presence.bulk_update"));
+    dc_jsonw_key(&w, "users");
+    dc_jsonw_array(&w);
+    DC_LIST_FOREACH (it, &p->user_order) {
+        const struct dc_city_user *u = DC_LIST_ENTRY(it, struct dc_city_user, link);
+        if (n++ == BULK_USERS_MAX) {
+            break;
+        }
+        dc_jsonw_object(&w);
+        dc_jsonw_key_text(&w, "user_id", u->user_id);
+        dc_jsonw_key_text(&w, "status", dc_people_status_word(u->is_away));
+        dc_jsonw_end(&w);
+    }
+    dc_jsonw_end(&w);
+    dc_jsonw_key_bool(&w, "truncated", n > BULK_USERS_MAX);
+    dc_topic_write_cursor(p->users_topic, offset, &out);
+    dc_blob_unref(p->bulk);
+    p->bulk = dc_strbuf_ok(&out) ? dc_ws_frame(DC_WS_TEXT, dc_strbuf_slice(&out)) : NULL;
+    p->bulk_offset = offset;
+    dc_strbuf_free(&out);
+    return p->bulk;
+}
+
+void dc_people_send_user(struct dc_city_people *p, struct dc_slice user_id, struct dc_slice status)
+{
+    struct dc_strbuf out = {0};
+    struct dc_jsonw w;
+    dc_jsonw_init(&w, &out);
+    dc_jsonw_object(&w);
+    dc_jsonw_key_text(&w, "event", DC_S("presence.update"));
+    dc_jsonw_key_text(&w, "user_id", user_id);
+    dc_jsonw_key_text(&w, "status", status);
+    if (!dc_strbuf_ok(&out)) {
+        dc_strbuf_free(&out);
+        return;
+    }
+    if (dc_slice_eq(status, DC_S("offline"))) {
+        dc_topic_end(p->users_topic, user_id, dc_strbuf_slice(&out));
+    } else {
+        dc_topic_set(p->users_topic, user_id, dc_strbuf_slice(&out));
+    }
+    dc_strbuf_free(&out);
+}
+
+/* --- the crowd of a room --- */
+
+static void crowd_begin(const struct dc_city_room *room, const char *event_z,
+                        struct dc_slice user_id, struct dc_slice username, struct dc_strbuf *out,
+                        struct dc_jsonw *w)
+{
+    dc_jsonw_init(w, out);
+    dc_jsonw_object(w);
+    dc_jsonw_key_text(w, "event", dc_slice_z(event_z));
+    dc_jsonw_key_text(w, "room_id", room->row.id);
+    dc_jsonw_key_text(w, "user_id", user_id);
+    dc_jsonw_key_text(w, "username", username.ptr != NULL ? username : DC_S(""));
+}
+
+/* Ends the frame with the chat's cursor and gives it to the crowd under kind_z and the user, then
+ * frees it. Nobody resumes a crowd, so a key that is_ending is only there to conflate; what is not
+ * ending is remembered for as long as the topic lives, so it must be ended one day. */
+static void crowd_send(const struct dc_city_room *room, const char *kind_z, struct dc_slice user_id,
+                       bool is_ending, struct dc_strbuf *out)
+{
+    struct dc_strbuf key = {0};
+    dc_topic_write_cursor(room->chat, dc_topic_offset(room->chat), out);
+    dc_strbuf_add_z(&key, kind_z);
+    dc_strbuf_add(&key, user_id);
+    if (dc_strbuf_ok(out) && dc_strbuf_ok(&key)) {
+        if (is_ending) {
+            dc_topic_end(room->crowd, dc_strbuf_slice(&key), dc_strbuf_slice(out));
+        } else {
+            dc_topic_set(room->crowd, dc_strbuf_slice(&key), dc_strbuf_slice(out));
+        }
+    }
+    dc_strbuf_free(&key);
+    dc_strbuf_free(out);
+}
+
+void dc_people_send_joined(const struct dc_city_room *room, struct dc_slice user_id,
+                           struct dc_slice username)
+{
+    if (room->crowd != NULL) {
+        struct dc_strbuf out = {0};
+        struct dc_jsonw w;
+        crowd_begin(room, "room.join", user_id, username, &out, &w);
+        crowd_send(room, "person:", user_id, false, &out);
+    }
+}
+
+void dc_people_send_left(const struct dc_city_room *room, struct dc_slice user_id,
+                         struct dc_slice username)
+{
+    if (room->crowd != NULL) {
+        struct dc_strbuf out = {0};
+        struct dc_jsonw w;
+        crowd_begin(room, "room.leave", user_id, username, &out, &w);
+        crowd_send(room, "person:", user_id, true, &out);
+    }
+}
+
+void dc_people_send_status(const struct dc_city_room *room, struct dc_slice user_id,
+                           struct dc_slice username, struct dc_slice status)
+{
+    if (room->crowd != NULL) {
+        struct dc_strbuf out = {0};
+        struct dc_jsonw w;
+        crowd_begin(room, "room.presence", user_id, username, &out, &w);
+        dc_jsonw_key_text(&w, "status", status);
+        /* No frame ends a status but room.leave, which has the key of room.join. */
+        crowd_send(room, "status:", user_id, true, &out);
+    }
+}
+
+void dc_people_send_typing(const struct dc_city_room *room, struct dc_slice user_id,
+                           struct dc_slice username, bool is_typing)
+{
+    if (room->crowd != NULL) {
+        struct dc_strbuf out = {0};
+        struct dc_jsonw w;
+        crowd_begin(room, "room.typing", user_id, username, &out, &w);
+        dc_jsonw_key_bool(&w, "typing", is_typing);
+        crowd_send(room, "typing:", user_id, !is_typing, &out);
+    }
+}
