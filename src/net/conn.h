@@ -47,7 +47,7 @@ struct dc_conn_host {
     /* The memory of c is about to be freed; on_close has run. */
     void (*closed)(struct dc_conn_host *host, struct dc_conn *c);
 };
-#define DC_CONN_READ_BYTES (64 * 1024)
+#define DC_CONN_READ_BYTES ((size_t)64 * 1024)
 
 struct dc_conn {
     uv_poll_t poll; /* first: the handle is the connection */

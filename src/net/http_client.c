@@ -7,7 +7,7 @@
 #include <curl/curl.h>
 #include <limits.h>
 
-#define DEFAULT_MAX_RESPONSE_BYTES (1024u * 1024)
+#define DEFAULT_MAX_RESPONSE_BYTES ((size_t)1024 * 1024)
 /* What a write callback returns to end the transfer: any length but the one given. */
 #define WRITE_REFUSED ((size_t)-1)
 /* Connections kept open for reuse. */

@@ -6,7 +6,7 @@
 /* Shared bodies up to this size are copied behind the head: cheaper than a second buffer. */
 #define SMALL_BODY_BYTES 4096
 /* A batch of pipelined answers larger than this is sent before the read is over. */
-#define BATCH_BYTES (64 * 1024)
+#define BATCH_BYTES ((size_t)64 * 1024)
 
 static struct dc_slice status_line(int http)
 {

@@ -10,7 +10,7 @@
 #define KEPT_BUFFER_BYTES 4096
 #define ARENA_CHUNK_BYTES 2048
 /* Everything one request may keep in its arena; bodies are bounded elsewhere. */
-#define ARENA_LIMIT_BYTES (4 * 1024 * 1024)
+#define ARENA_LIMIT_BYTES ((size_t)4 * 1024 * 1024)
 
 /* Under AddressSanitizer every request is new memory, so that use after the end is found. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -405,9 +405,9 @@ static bool advance(struct dc_http_request *r, struct dc_slice *bytes)
 
 /* May another request be begun?  If not, *bytes are kept until it may. */
 static bool may_begin(struct dc_server *s, struct dc_conn *c, struct dc_slice bytes,
-                      unsigned *answered)
+                      unsigned answered)
 {
-    if (c->out == NULL && *answered < MAX_PIPELINED) {
+    if (c->out == NULL && answered < MAX_PIPELINED) {
         return true;
     }
     struct dc_http_request *r = take(s, c);
@@ -439,7 +439,7 @@ static void feed(struct dc_server *s, struct dc_conn *c, struct dc_slice bytes)
                 bytes.ptr++;
                 bytes.len--;
             }
-            if (bytes.len == 0 || !may_begin(s, c, bytes, &answered)) {
+            if (bytes.len == 0 || !may_begin(s, c, bytes, answered)) {
                 break;
             }
             r = take(s, c);

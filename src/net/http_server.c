@@ -30,7 +30,7 @@ static enum dc_status set_option(int fd, int level, int name, struct dc_error *e
     int on = 1;
     if (setsockopt(fd, level, name, &on, sizeof on) != 0) {
         return dc_fail(err, DC_CONFIG, errno, "cannot set up the listening socket: %s",
-                       strerror(errno));
+                       dc_errno_text(errno));
     }
     return DC_OK;
 }
@@ -52,7 +52,7 @@ static enum dc_status set_up(int fd, const struct dc_server_opts *opts,
     }
     if (bind(fd, (const struct sockaddr *)addr, addr_len) != 0 || listen(fd, BACKLOG) != 0) {
         return dc_fail(err, DC_CONFIG, errno, "cannot listen on %s port %u: %s", opts->host,
-                       (unsigned)opts->port, strerror(errno));
+                       (unsigned)opts->port, dc_errno_text(errno));
     }
     return DC_OK;
 }
@@ -70,7 +70,7 @@ static enum dc_status open_listener(const struct dc_server_opts *opts, int *out_
     }
     int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1) {
-        return dc_fail(err, DC_CONFIG, errno, "cannot make a socket: %s", strerror(errno));
+        return dc_fail(err, DC_CONFIG, errno, "cannot make a socket: %s", dc_errno_text(errno));
     }
     enum dc_status st = set_up(fd, opts, &addr, addr_len, err);
     if (st != DC_OK) {
@@ -79,7 +79,7 @@ static enum dc_status open_listener(const struct dc_server_opts *opts, int *out_
     }
     addr_len = sizeof addr;
     if (getsockname(fd, (struct sockaddr *)&addr, &addr_len) != 0) {
-        st = dc_fail(err, DC_CONFIG, errno, "cannot read the port: %s", strerror(errno));
+        st = dc_fail(err, DC_CONFIG, errno, "cannot read the port: %s", dc_errno_text(errno));
         close(fd);
         return st;
     }
@@ -141,7 +141,7 @@ static void drop_waiting(struct dc_server *s, int error)
     }
     s->refused_connections->value += n_dropped;
     DC_LOG_WARN_EVENT(s->log, "http.connection_refused", DC_LF_Z("server", s->name),
-                      DC_LF_Z("reason", strerror(error)), DC_LF_I("dropped", n_dropped));
+                      DC_LF_Z("reason", dc_errno_text(error)), DC_LF_I("dropped", n_dropped));
     if (n_dropped == 0) {
         uv_poll_stop(&s->listener);
         dc_timer_start(&s->accept_timer, ACCEPT_PAUSE_MS, 0);

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_TOTAL_BYTES (64u * 1024 * 1024)
+#define MAX_TOTAL_BYTES ((size_t)64 * 1024 * 1024)
 #define MAX_DEPTH       16
 #define ETAG_HASH_BYTES 12
 
@@ -127,12 +127,14 @@ static void file_free(struct file *f)
     dc_free(f);
 }
 
-static enum dc_status read_blob(int fd, const char *name_z, size_t size, struct dc_blob **out,
-                                struct dc_error *err)
+/* NULL: *st says why. */
+static struct dc_blob *read_blob(int fd, const char *name_z, size_t size, enum dc_status *st,
+                                 struct dc_error *err)
 {
     struct dc_blob *blob = dc_blob_create(size);
     if (blob == NULL) {
-        return dc_fail(err, DC_NO_MEMORY, 0, "no memory for %s", name_z);
+        *st = dc_fail(err, DC_NO_MEMORY, 0, "no memory for %s", name_z);
+        return NULL;
     }
     size_t done = 0;
     while (done < size) {
@@ -143,13 +145,13 @@ static enum dc_status read_blob(int fd, const char *name_z, size_t size, struct 
         if (n <= 0) {
             int cause = n == 0 ? 0 : errno;
             dc_blob_unref(blob);
-            return dc_fail(err, DC_CONFIG, cause, "cannot read %s: %s", name_z,
-                           n == 0 ? "it became shorter" : strerror(cause));
+            *st = dc_fail(err, DC_CONFIG, cause, "cannot read %s: %s", name_z,
+                          n == 0 ? "it became shorter" : dc_errno_text(cause));
+            return NULL;
         }
         done += (size_t)n;
     }
-    *out = blob;
-    return DC_OK;
+    return blob;
 }
 
 static enum dc_status make_etag(struct version *v, struct dc_error *err)
@@ -187,7 +189,7 @@ static enum dc_status load_file(struct dc_static_files *fs, int fd, const struct
 {
     size_t size = (size_t)info->st_size;
     if (info->st_size < 0 || size > MAX_TOTAL_BYTES - fs->total_bytes) {
-        return dc_fail(err, DC_CONFIG, 0, "the web application is larger than %u MiB",
+        return dc_fail(err, DC_CONFIG, 0, "the web application is larger than %zu MiB",
                        MAX_TOTAL_BYTES >> 20);
     }
     enum coding coding = CODING_NONE;
@@ -199,11 +201,11 @@ static enum dc_status load_file(struct dc_static_files *fs, int fd, const struct
     if (coding != CODING_NONE) {
         path.len -= 3;
     }
-    struct dc_blob *blob = NULL;
     char name[64];
     (void)snprintf(name, sizeof name, "%.*s", DC_SLICE_ARG(path)); /* cut: for messages only */
-    enum dc_status st = read_blob(fd, name, size, &blob, err);
-    if (st != DC_OK) {
+    enum dc_status st = DC_OK;
+    struct dc_blob *blob = read_blob(fd, name, size, &st, err);
+    if (blob == NULL) {
         return st;
     }
     fs->total_bytes += size;
@@ -225,11 +227,11 @@ static enum dc_status load_entry(struct dc_static_files *fs, int dir_fd, const c
         if (errno == ELOOP) {
             return DC_OK; /* a symbolic link: not served */
         }
-        return dc_fail(err, DC_CONFIG, errno, "cannot open %s: %s", name_z, strerror(errno));
+        return dc_fail(err, DC_CONFIG, errno, "cannot open %s: %s", name_z, dc_errno_text(errno));
     }
     enum dc_status st = DC_OK;
     if (fstat(fd, &info) != 0) {
-        st = dc_fail(err, DC_CONFIG, errno, "cannot read %s: %s", name_z, strerror(errno));
+        st = dc_fail(err, DC_CONFIG, errno, "cannot read %s: %s", name_z, dc_errno_text(errno));
     } else if (S_ISDIR(info.st_mode)) {
         return load_dir(fs, fd, path, depth + 1, err); /* takes fd */
     } else if (S_ISREG(info.st_mode)) {
@@ -251,11 +253,20 @@ static enum dc_status load_dir(struct dc_static_files *fs, int dir_fd, struct dc
     if (dir == NULL) {
         int cause = errno;
         close(dir_fd);
-        return dc_fail(err, DC_CONFIG, cause, "cannot list a directory: %s", strerror(cause));
+        return dc_fail(err, DC_CONFIG, cause, "cannot list a directory: %s", dc_errno_text(cause));
     }
     enum dc_status st = DC_OK;
-    const struct dirent *entry;
-    while (st == DC_OK && (entry = readdir(dir)) != NULL) {
+    while (st == DC_OK) {
+        errno = 0;
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): safe on a stream that nobody shares */
+        const struct dirent *entry = readdir(dir);
+        if (entry == NULL) {
+            if (errno != 0) {
+                st = dc_fail(err, DC_CONFIG, errno, "cannot list a directory: %s",
+                             dc_errno_text(errno));
+            }
+            break;
+        }
         if (entry->d_name[0] == '.') {
             continue; /* ".", ".." and hidden files */
         }
@@ -277,7 +288,7 @@ enum dc_status dc_static_files_load(const char *dir_z, struct dc_static_files **
     int fd = open(dir_z, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd == -1) {
         return dc_fail(err, errno == ENOENT ? DC_NOT_FOUND : DC_CONFIG, errno, "cannot open %s: %s",
-                       dir_z, strerror(errno));
+                       dir_z, dc_errno_text(errno));
     }
     struct dc_static_files *fs = dc_calloc(1, sizeof *fs);
     uint64_t seed[2] = {dc_random_u64(NULL), dc_random_u64(NULL)};

@@ -446,6 +446,11 @@ struct dc_ws *dc_ws_accept(struct dc_ws_hub *h, struct dc_http_request *r,
     return ws;
 }
 
+void dc_ws_pause(struct dc_ws *ws, bool is_paused)
+{
+    dc_conn_pause(ws->stream.conn, is_paused);
+}
+
 struct dc_conn *dc_ws_conn(struct dc_ws *ws)
 {
     return ws->stream.conn;

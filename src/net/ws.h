@@ -58,6 +58,9 @@ void dc_ws_send_framed(struct dc_ws *ws, struct dc_blob *framed);
  * No message is heard from here on; on_close follows, never under this call, when the peer has
  * answered or after 2 s. reason: UTF-8, <= 123 bytes. Closing twice changes nothing. */
 void dc_ws_close(struct dc_ws *ws, uint16_t code, struct dc_slice reason);
+/* Stops taking in what the peer sends, or goes on; what has been read already is still handed out.
+ * For as long as something short is awaited: the peer's end is not noticed meanwhile. */
+void dc_ws_pause(struct dc_ws *ws, bool is_paused);
 struct dc_conn *dc_ws_conn(struct dc_ws *ws);
 
 #endif
