@@ -126,6 +126,7 @@ static int serve_roles(const struct dc_cli *cli, struct dc_conf *conf)
     const struct dc_role *roles[MAX_ROLES];
     struct dc_error err = {0};
     size_t n = dc_conf_positional_count(conf);
+    DC_ASSERT(n > 0); /* the command was one */
     if (n > MAX_ROLES) {
         return usage("too many roles", "");
     }

@@ -28,12 +28,13 @@ int dc_cli_healthcheck(struct dc_conf *conf);
 void dc_cli_help(const struct dc_cli *cli, const char *command_z, struct dc_strbuf *out);
 
 /* JWT_SECRET and INTERNAL_API_KEY of `up`: made once and kept in DATA_DIR with mode 0600, unless
- * the configuration gives them. */
+ * the configuration gives them.  Processes that start at the same time agree on one. DC_CONFIG: a
+ * file cannot be read or written, or is not what was once written. */
 DC_MUST_USE enum dc_status dc_cli_ensure_secrets(struct dc_conf *conf, struct dc_error *err);
 /* DATA_DIR exists (mode 0700 when made) and can be written. */
 DC_MUST_USE enum dc_status dc_cli_ensure_data_dir(const struct dc_settings *settings,
                                                   struct dc_error *err);
-/* DATA_DIR/daarion.sqlite */
+/* DATA_DIR/daarion.sqlite; appends a path with NUL behind it. */
 void dc_cli_sqlite_path(const struct dc_settings *settings, struct dc_strbuf *out);
 /* MIGRATIONS_DIR or WEB_DIR, or what lies beside the binary (build/daarion -> ../migrations,
  * ../web/dist; /usr/bin/daarion -> ../share/daarion/…). Appends a path with NUL behind it. */

@@ -1,13 +1,15 @@
 /* The short commands: migrate, token, healthcheck. */
+#include "base/input.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "db/migrate.h"
 #include "net/http_client.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define HEALTHCHECK_MS 3000
-#define TOKEN_TTL_MAX  (10 * 365 * 24 * 3600 * INT64_C(1000))
+#define TOKEN_TTL_MAX  (INT64_C(1000) * 3600 * 24 * 365 * 10)
 
 int dc_cli_migrate(const struct dc_cli *cli, struct dc_conf *conf, bool check_only)
 {
@@ -76,8 +78,15 @@ int dc_cli_token(struct dc_conf *conf, const char *sub_z, const char *name_z, co
     struct dc_strbuf out = {0};
     int64_t ttl_ms = 3600000;
     struct dc_utc now = dc_utc_now();
-    if (sub_z == NULL || !dc_id_is_valid(dc_slice_z(sub_z))) {
-        (void)fputs("daarion: token needs --sub=ID (1 to 128 characters without blanks)\n", stderr);
+    if (sub_z == NULL || !dc_user_id_is_valid(dc_slice_z(sub_z))) {
+        (void)fprintf(stderr, "daarion: token needs --sub=ID (1 to %d bytes without blanks)\n",
+                      DC_USER_ID_MAX_BYTES);
+        return DC_EXIT_USAGE;
+    }
+    if (name_z != NULL &&
+        (!dc_text_is_valid(dc_slice_z(name_z)) || strlen(name_z) > DC_TOKEN_NAME_MAX_BYTES)) {
+        (void)fprintf(stderr, "daarion: --name is text of at most %d bytes\n",
+                      DC_TOKEN_NAME_MAX_BYTES);
         return DC_EXIT_USAGE;
     }
     if (ttl_z != NULL && !parse_ttl(ttl_z, &ttl_ms)) {
@@ -101,9 +110,11 @@ int dc_cli_token(struct dc_conf *conf, const char *sub_z, const char *name_z, co
                                          .expires_at = {now.ms + ttl_ms}};
         st = dc_tokens_sign(tokens, &claims, &out, &err);
     }
-    if (st == DC_OK) {
-        (void)printf("%.*s\n", DC_SLICE_ARG(dc_strbuf_slice(&out)));
-    } else {
+    if (st == DC_OK &&
+        (printf("%.*s\n", DC_SLICE_ARG(dc_strbuf_slice(&out))) < 0 || fflush(stdout) != 0)) {
+        st = dc_fail(&err, DC_INTERNAL, errno, "cannot print the token: %s", dc_errno_text(errno));
+    }
+    if (st != DC_OK) {
         dc_cli_complain(&err);
     }
     dc_tokens_destroy(tokens);

@@ -15,21 +15,33 @@
 #define SECRET_BYTES 32
 #define SECRET_CHARS 43 /* base64url of SECRET_BYTES */
 
+/* Paths are small and made at start: without memory for them the process may as well end. */
 static const char *path_z(struct dc_strbuf *b)
 {
     dc_strbuf_add_char(b, '\0');
-    return dc_strbuf_ok(b) ? b->ptr : "";
+    DC_ASSERT(dc_strbuf_ok(b));
+    return b->ptr;
+}
+
+static bool is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 enum dc_status dc_cli_ensure_data_dir(const struct dc_settings *settings, struct dc_error *err)
 {
-    if (mkdir(settings->data_dir, 0700) != 0 && errno != EEXIST) {
-        return dc_fail(err, DC_CONFIG, errno, "DATA_DIR: cannot make \"%s\": %s",
-                       settings->data_dir, strerror(errno));
+    const char *dir = settings->data_dir;
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        return dc_fail(err, DC_CONFIG, errno, "DATA_DIR: cannot make \"%s\": %s", dir,
+                       dc_errno_text(errno));
     }
-    if (access(settings->data_dir, W_OK | X_OK) != 0) {
-        return dc_fail(err, DC_CONFIG, errno, "DATA_DIR: cannot write to \"%s\": %s",
-                       settings->data_dir, strerror(errno));
+    if (!is_dir(dir)) {
+        return dc_fail(err, DC_CONFIG, ENOTDIR, "DATA_DIR: \"%s\" is no directory", dir);
+    }
+    if (access(dir, W_OK | X_OK) != 0) {
+        return dc_fail(err, DC_CONFIG, errno, "DATA_DIR: cannot write to \"%s\": %s", dir,
+                       dc_errno_text(errno));
     }
     return DC_OK;
 }
@@ -39,12 +51,6 @@ void dc_cli_sqlite_path(const struct dc_settings *settings, struct dc_strbuf *ou
     dc_strbuf_add_z(out, settings->data_dir);
     dc_strbuf_add(out, DC_S("/daarion.sqlite"));
     (void)path_z(out);
-}
-
-static bool is_dir(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 void dc_cli_find_dir(const struct dc_cli *cli, const char *configured_z, const char *in_tree_z,
@@ -77,49 +83,85 @@ void dc_cli_find_dir(const struct dc_cli *cli, const char *configured_z, const c
 
 /* --- secrets --- */
 
+/* One secret and perhaps the line break that an editor leaves. */
+static bool secret_is_whole(const char *text, size_t len)
+{
+    uint8_t bytes[SECRET_BYTES];
+    size_t n = 0;
+    if (len == SECRET_CHARS + 1 && text[SECRET_CHARS] == '\n') {
+        len--;
+    }
+    bool is_whole = len == SECRET_CHARS &&
+                    dc_base64url_decode(dc_slice_make(text, len), bytes, sizeof(bytes), &n) &&
+                    n == SECRET_BYTES;
+    dc_wipe(bytes, sizeof(bytes));
+    return is_whole;
+}
+
+/* DC_NOT_FOUND: there is no such file. */
 static enum dc_status secret_read(const char *path, char out[SECRET_CHARS + 1],
                                   struct dc_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    char text[SECRET_CHARS + 2]; /* one more than a good file has */
+    struct stat st;
+    /* O_NONBLOCK: opening a pipe must not wait for its writer. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) {
         return dc_fail(err, errno == ENOENT ? DC_NOT_FOUND : DC_CONFIG, errno,
-                       "cannot read \"%s\": %s", path, strerror(errno));
+                       "cannot read \"%s\": %s", path, dc_errno_text(errno));
     }
-    ssize_t n = read(fd, out, SECRET_CHARS);
+    ssize_t n = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read(fd, text, sizeof(text)) : -1;
     (void)close(fd);
-    if (n != SECRET_CHARS) {
-        return dc_fail(err, DC_CONFIG, 0, "\"%s\" is damaged: remove it to make a new secret",
-                       path);
+    bool is_whole = n > 0 && secret_is_whole(text, (size_t)n);
+    if (is_whole) {
+        memcpy(out, text, SECRET_CHARS);
+        out[SECRET_CHARS] = '\0';
     }
-    out[SECRET_CHARS] = '\0';
-    return DC_OK;
+    dc_wipe(text, sizeof(text));
+    return is_whole ? DC_OK
+                    : dc_fail(err, DC_CONFIG, 0,
+                              "\"%s\" is damaged: remove it to make a new secret", path);
 }
 
-/* Whole or not at all, and never over an existing one: written beside and linked into place. */
+/* Creates temp_z with the text in it, on the disk. */
+static enum dc_status secret_put(const char *temp_z, struct dc_slice text, struct dc_error *err)
+{
+    int fd = open(temp_z, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int cause = fd < 0 ? errno : 0;
+    if (fd >= 0) {
+        ssize_t n = write(fd, text.ptr, text.len);
+        if (n != (ssize_t)text.len) {
+            cause = n < 0 ? errno : ENOSPC;
+        } else if (fsync(fd) != 0) {
+            cause = errno;
+        }
+        if (close(fd) != 0 && cause == 0) {
+            cause = errno;
+        }
+    }
+    return cause == 0 ? DC_OK
+                      : dc_fail(err, DC_CONFIG, cause, "cannot write \"%s\": %s", temp_z,
+                                dc_errno_text(cause));
+}
+
+/* Whole or not at all, and never over an existing one: written beside and linked into place.  The
+ * name beside is random: a leftover of a process that was killed is in nobody's way. */
 static enum dc_status secret_write(const char *path, struct dc_error *err)
 {
     uint8_t bytes[SECRET_BYTES];
     struct dc_strbuf text = {0};
     struct dc_strbuf temp = {0};
-    enum dc_status st = DC_OK;
     dc_random_fill(NULL, bytes, sizeof(bytes));
     dc_base64url_encode(&text, dc_slice_make(bytes, sizeof(bytes)));
     dc_wipe(bytes, sizeof(bytes));
-    dc_strbuf_printf(&temp, "%s.%ld", path, (long)getpid());
+    DC_ASSERT(dc_strbuf_ok(&text) && text.len == SECRET_CHARS);
+    dc_strbuf_printf(&temp, "%s.%016llx", path, (unsigned long long)dc_random_u64(NULL));
     const char *temp_z = path_z(&temp);
-    int fd = open(temp_z, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, text.ptr, text.len) != (ssize_t)text.len || fsync(fd) != 0) {
-        st = dc_fail(err, DC_CONFIG, errno, "cannot write \"%s\": %s", temp_z, strerror(errno));
-    }
-    if (fd >= 0) {
-        (void)close(fd);
-    }
+    enum dc_status st = secret_put(temp_z, dc_strbuf_slice(&text), err);
     if (st == DC_OK && link(temp_z, path) != 0 && errno != EEXIST) {
-        st = dc_fail(err, DC_CONFIG, errno, "cannot write \"%s\": %s", path, strerror(errno));
+        st = dc_fail(err, DC_CONFIG, errno, "cannot write \"%s\": %s", path, dc_errno_text(errno));
     }
-    if (fd >= 0) {
-        (void)unlink(temp_z);
-    }
+    (void)unlink(temp_z); /* may not be there; left behind it harms nobody */
     dc_wipe(text.ptr, text.len);
     dc_strbuf_free(&text);
     dc_strbuf_free(&temp);
@@ -129,7 +171,7 @@ static enum dc_status secret_write(const char *path, struct dc_error *err)
 static enum dc_status ensure_secret(struct dc_conf *conf, const char *name, const char *value,
                                     const char *file, struct dc_error *err)
 {
-    char text[SECRET_CHARS + 1];
+    char text[SECRET_CHARS + 1] = "";
     struct dc_strbuf path = {0};
     if (value != NULL) {
         return DC_OK;

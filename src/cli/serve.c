@@ -16,7 +16,7 @@
 
 #define READY_PATIENCE_MS 3000
 #define MAX_ROLES         16
-#define MAX_OUTPUT_BYTES  (8 * 1024 * 1024)
+#define MAX_OUTPUT_BYTES  ((size_t)8 * 1024 * 1024)
 #define MAX_WAITING       20000
 #define KV_MAX_KEYS       2000000
 #define SSE_KEEPALIVE_MS  15000
@@ -29,6 +29,7 @@ struct process {
     const struct dc_role *const *roles;
     void *states[MAX_ROLES];
     size_t n_roles, n_started, n_ready;
+    unsigned needs; /* enum dc_role_need of all roles */
     struct dc_static_files *web;
     struct dc_server *public_server, *internal_server;
     struct dc_health_check *db_health, *kv_health, *bus_health, *roles_health;
@@ -38,7 +39,7 @@ struct process {
     size_t awaited; /* closings under way */
     void (*next_step)(struct process *p);
     int exit_code;
-    bool is_listening, is_stopping, have_signals, have_patience;
+    bool is_listening, is_stopping, have_signals, have_patience, are_roles_started;
 };
 
 /* --- stop, step by step --- */
@@ -53,16 +54,11 @@ static void step_done(void *data)
     }
 }
 
-static void on_signal_closed(uv_handle_t *h)
-{
-    (void)h;
-}
-
 static void close_rest(struct process *p)
 {
     if (p->have_signals) {
-        uv_close((uv_handle_t *)&p->sigterm, on_signal_closed);
-        uv_close((uv_handle_t *)&p->sigint, on_signal_closed);
+        uv_close((uv_handle_t *)&p->sigterm, NULL);
+        uv_close((uv_handle_t *)&p->sigint, NULL);
         p->have_signals = false;
     }
     if (p->have_patience) {
@@ -257,19 +253,27 @@ static void on_patience(struct dc_timer *t)
     listen_once(p);
 }
 
+/* Roles that are ready inside their start() wait for the others to be started: a listener that
+ * fails stops the process, which must then know all of them. */
+static void open_when_ready(struct process *p)
+{
+    if (!p->are_roles_started || p->n_ready < p->n_roles || p->is_stopping) {
+        return;
+    }
+    dc_health_set(p->roles_health, DC_HEALTH_OK, NULL);
+    dc_timer_stop(&p->patience);
+    listen_once(p);
+    if (!p->is_stopping) {
+        DC_LOG_INFO_EVENT(p->ctx.log, "daarion.ready",
+                          DC_LF_I("after_ms", dc_mono_now().ms - p->started_at.ms));
+    }
+}
+
 static void on_role_ready(void *data)
 {
     struct process *p = data;
     p->n_ready++;
-    if (p->n_ready == p->n_roles) {
-        dc_health_set(p->roles_health, DC_HEALTH_OK, NULL);
-        dc_timer_stop(&p->patience);
-        listen_once(p);
-        if (!p->is_stopping) {
-            DC_LOG_INFO_EVENT(p->ctx.log, "daarion.ready",
-                              DC_LF_I("after_ms", dc_mono_now().ms - p->started_at.ms));
-        }
-    }
+    open_when_ready(p);
 }
 
 static void on_db_ready(void *data, const struct dc_error *err)
@@ -288,6 +292,7 @@ static enum dc_status open_backends(struct process *p, struct dc_error *err)
     struct dc_ctx *ctx = &p->ctx;
     const struct dc_settings *s = p->settings;
     struct dc_strbuf path = {0};
+    enum dc_status st = DC_OK;
     dc_cli_sqlite_path(s, &path);
     const struct dc_db_opts db = {.url = s->database_url,
                                   .path = path.ptr,
@@ -304,12 +309,16 @@ static enum dc_status open_backends(struct process *p, struct dc_error *err)
                                   .health = p->kv_health};
     const struct dc_bus_opts bus = {
         .url = s->nats_url, .log = ctx->log, .metrics = ctx->metrics, .health = p->bus_health};
-    enum dc_status st = dc_db_open(ctx->loop, &db, &ctx->db, err);
-    if (st == DC_OK) {
+    if ((p->needs & DC_NEEDS_DB) != 0) {
+        st = dc_db_open(ctx->loop, &db, &ctx->db, err);
+    }
+    if (st == DC_OK && ctx->db != NULL) {
         dc_db_on_ready(ctx->db, on_db_ready, p);
+    }
+    if (st == DC_OK && (p->needs & DC_NEEDS_KV) != 0) {
         st = dc_kv_open(ctx->loop, &kv, &ctx->kv, err);
     }
-    if (st == DC_OK) {
+    if (st == DC_OK && (p->needs & DC_NEEDS_BUS) != 0) {
         st = dc_bus_open(ctx->loop, &bus, &ctx->bus, err);
     }
     dc_strbuf_free(&path);
@@ -372,6 +381,8 @@ static enum dc_status start_roles(struct process *p, struct dc_error *err)
         }
         p->n_started++;
     }
+    p->are_roles_started = true;
+    open_when_ready(p);
     return DC_OK;
 }
 
@@ -406,7 +417,8 @@ static enum dc_status check(const struct process *p, struct dc_error *err)
     }
     if (s->workers > 1) {
         return dc_fail(err, DC_CONFIG, 0,
-                       "WORKERS: several processes need DATABASE_URL, REDIS_URL and NATS_URL");
+                       "WORKERS: several processes need DATABASE_URL, REDIS_URL and NATS_URL, and "
+                       "this version speaks to the first alone");
     }
     if (strcmp(s->auth_mode, "open") == 0 && !host_is_loopback(s->host) &&
         !s->auth_open_on_public) {
@@ -457,7 +469,7 @@ static enum dc_status start(struct process *p, struct dc_error *err)
     if (st == DC_OK && p->ctx.is_combined) {
         st = dc_cli_ensure_secrets(p->conf, err);
     }
-    if (st == DC_OK) {
+    if (st == DC_OK && (p->needs & DC_NEEDS_DB) != 0) {
         st = migrate(p, err);
     }
     if (st == DC_OK) {
@@ -467,7 +479,9 @@ static enum dc_status start(struct process *p, struct dc_error *err)
         st = open_net(p, err);
     }
     if (st == DC_OK) {
-        load_web(p);
+        if (p->ctx.is_combined) {
+            load_web(p);
+        }
         dc_timer_start(&p->patience, READY_PATIENCE_MS, 0);
         st = start_roles(p, err);
     }
@@ -501,16 +515,20 @@ static struct dc_log *open_log(const struct dc_settings *s)
 static int init_signals(struct process *p)
 {
     uv_loop_t *loop = dc_loop_uv(p->ctx.loop);
-    (void)uv_signal_init(loop, &p->sigterm);
-    (void)uv_signal_init(loop, &p->sigint);
+    int rc = uv_signal_init(loop, &p->sigterm);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = uv_signal_init(loop, &p->sigint);
+    if (rc != 0) {
+        uv_close((uv_handle_t *)&p->sigterm, NULL);
+        return rc;
+    }
     p->have_signals = true;
     p->sigterm.data = p;
     p->sigint.data = p;
-    int rc = uv_signal_start(&p->sigterm, on_signal, SIGTERM);
-    if (rc == 0) {
-        rc = uv_signal_start(&p->sigint, on_signal, SIGINT);
-    }
-    return rc;
+    rc = uv_signal_start(&p->sigterm, on_signal, SIGTERM);
+    return rc != 0 ? rc : uv_signal_start(&p->sigint, on_signal, SIGINT);
 }
 
 int dc_cli_serve(const struct dc_cli *cli, struct dc_conf *conf, const struct dc_role *const *roles,
@@ -534,9 +552,18 @@ int dc_cli_serve(const struct dc_cli *cli, struct dc_conf *conf, const struct dc
     p->ctx.metrics = dc_metrics_create();
     p->ctx.health = dc_health_create();
     p->roles_health = dc_health_add(p->ctx.health, "roles", true);
-    p->db_health = dc_health_add(p->ctx.health, "db", true);
-    p->kv_health = dc_health_add(p->ctx.health, "kv", false);
-    p->bus_health = dc_health_add(p->ctx.health, "bus", false);
+    for (size_t i = 0; i < n_roles; i++) {
+        p->needs |= roles[i]->needs;
+    }
+    if ((p->needs & DC_NEEDS_DB) != 0) {
+        p->db_health = dc_health_add(p->ctx.health, "db", true);
+    }
+    if ((p->needs & DC_NEEDS_KV) != 0) {
+        p->kv_health = dc_health_add(p->ctx.health, "kv", false);
+    }
+    if ((p->needs & DC_NEEDS_BUS) != 0) {
+        p->bus_health = dc_health_add(p->ctx.health, "bus", false);
+    }
     (void)signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
     enum dc_status st = dc_loop_create(&p->ctx.loop, &err);

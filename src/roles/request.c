@@ -1,5 +1,6 @@
 /* Answers that are the same in every role. */
 #include "roles/request.h"
+#include <inttypes.h>
 
 void dc_request_fail_memory(struct dc_http_request *r)
 {
@@ -21,8 +22,8 @@ void dc_request_fail_limit(struct dc_http_request *r, uint64_t wait_ms, const ch
 {
     struct dc_error err = {0};
     char seconds[24];
-    int n = snprintf(seconds, sizeof(seconds), "%llu",
-                     (unsigned long long)(wait_ms / 1000 + (wait_ms % 1000 > 0 ? 1 : 0)));
+    int n = snprintf(seconds, sizeof(seconds), "%" PRIu64,
+                     wait_ms / 1000 + (wait_ms % 1000 > 0 ? 1 : 0));
     DC_ASSERT(n > 0 && (size_t)n < sizeof(seconds));
     dc_http_set_header(r, "Retry-After", dc_slice_make(seconds, (size_t)n));
     (void)dc_fail(&err, DC_LIMIT, 0, "%s", detail_z);

@@ -2,6 +2,7 @@
 #include "roles/city/people_priv.h"
 
 #include "base/mem.h"
+#include "domain/presence.h"
 
 /* --- members of a room --- */
 
@@ -117,9 +118,19 @@ static bool user_of(const json_t *object, struct dc_slice *user_id)
     return dc_user_id_is_valid(*user_id);
 }
 
-static bool says_away(const json_t *object)
+/* The word that the aggregator wrote (dc_presence_status_name); false: it is none of them. */
+static bool status_of(const json_t *object, enum dc_presence_status *status)
 {
-    return dc_slice_eq(dc_json_text(object, "status"), DC_S("unavailable"));
+    static const enum dc_presence_status all[] = {DC_PRESENCE_OFFLINE, DC_PRESENCE_AWAY,
+                                                  DC_PRESENCE_ONLINE};
+    struct dc_slice word = dc_json_text(object, "status");
+    for (size_t i = 0; i < DC_ARRAY_LEN(all); i++) {
+        if (dc_slice_eq(word, dc_slice_z(dc_presence_status_name(all[i])))) {
+            *status = all[i];
+            return true;
+        }
+    }
+    return false;
 }
 
 static uint32_t count_of(const json_t *object, const char *key_z)
@@ -157,8 +168,10 @@ static void take_sample(struct dc_city_room *room, const json_t *people)
     json_array_foreach(people, i, person)
     {
         struct dc_slice user_id;
-        if (user_of(person, &user_id)) {
-            member_put(room, user_id, dc_json_text(person, "username"), says_away(person));
+        enum dc_presence_status status;
+        if (user_of(person, &user_id) && status_of(person, &status) &&
+            status != DC_PRESENCE_OFFLINE) {
+            member_put(room, user_id, dc_json_text(person, "username"), status == DC_PRESENCE_AWAY);
         }
     }
 }
@@ -236,28 +249,32 @@ static struct dc_city_user *user_need(struct dc_city_people *p, struct dc_slice 
     return u;
 }
 
+static void user_changed(struct dc_city_people *p, struct dc_slice user_id,
+                         enum dc_presence_status status)
+{
+    if (status != DC_PRESENCE_OFFLINE) {
+        struct dc_city_user *u = user_need(p, user_id);
+        user_set_away(p, u, status == DC_PRESENCE_AWAY);
+        dc_people_send_user(p, user_id, dc_people_status_word(u->is_away));
+        dc_people_summary_changed(p);
+        return;
+    }
+    struct dc_city_user *u = dc_map_get(&p->users, user_id);
+    if (u != NULL) {
+        dc_people_send_user(p, user_id, DC_S("offline"));
+        user_forget(p, u);
+        dc_people_summary_changed(p);
+    }
+}
+
 static void on_user(void *data, const struct dc_bus_message *m)
 {
     struct dc_city_people *p = data;
     struct dc_slice user_id;
+    enum dc_presence_status status;
     json_t *object = parse(p, m);
-    if (object == NULL) {
-        return;
-    }
-    if (user_of(object, &user_id)) {
-        if (dc_slice_eq(dc_json_text(object, "status"), DC_S("offline"))) {
-            struct dc_city_user *u = dc_map_get(&p->users, user_id);
-            if (u != NULL) {
-                dc_people_send_user(p, user_id, DC_S("offline"));
-                user_forget(p, u);
-                dc_people_summary_changed(p);
-            }
-        } else {
-            struct dc_city_user *u = user_need(p, user_id);
-            user_set_away(p, u, says_away(object));
-            dc_people_send_user(p, user_id, dc_people_status_word(u->is_away));
-            dc_people_summary_changed(p);
-        }
+    if (object != NULL && user_of(object, &user_id) && status_of(object, &status)) {
+        user_changed(p, user_id, status);
     }
     json_decref(object);
 }
@@ -294,38 +311,40 @@ static void member_left(struct dc_city_room *room, struct dc_slice user_id,
     }
 }
 
+static void member_changed(struct dc_city_room *room, struct dc_slice user_id,
+                           struct dc_slice username, enum dc_presence_status status, bool is_new)
+{
+    struct dc_city_member *m = dc_map_get(&room->people.by_user, user_id);
+    if (status != DC_PRESENCE_OFFLINE) {
+        member_put(room, user_id, username, status == DC_PRESENCE_AWAY);
+    } else if (m != NULL) {
+        member_forget(room, m);
+    }
+    if (is_new) {
+        dc_people_send_joined(room, user_id, username);
+    } else {
+        dc_people_send_status(room, user_id, username, dc_slice_z(dc_presence_status_word(status)));
+    }
+}
+
 static void on_member(void *data, const struct dc_bus_message *m)
 {
     struct dc_city_people *p = data;
     struct dc_slice user_id;
+    enum dc_presence_status status;
     json_t *object = parse(p, m);
-    if (object == NULL) {
-        return;
-    }
-    struct dc_slice username = dc_json_text(object, "username");
     struct dc_slice change = dc_json_text(object, "change");
+    struct dc_slice username = dc_json_text(object, "username");
     struct dc_city_room *room = dc_city_rooms_find(p->city->rooms, dc_json_text(object, "room_id"));
+    bool is_new = dc_slice_eq(change, DC_S("joined"));
     if (room == NULL || !user_of(object, &user_id)) {
         json_decref(object);
         return;
     }
     if (dc_slice_eq(change, DC_S("left"))) {
         member_left(room, user_id, username);
-    } else {
-        bool is_offline = dc_slice_eq(dc_json_text(object, "status"), DC_S("offline"));
-        struct dc_city_member *member = dc_map_get(&room->people.by_user, user_id);
-        if (!is_offline) {
-            member_put(room, user_id, username, says_away(object));
-        } else if (member != NULL) {
-            member_forget(room, member);
-        }
-        if (dc_slice_eq(change, DC_S("joined"))) {
-            dc_people_send_joined(room, user_id, username);
-        } else {
-            dc_people_send_status(room, user_id, username,
-                                  is_offline ? DC_S("offline")
-                                             : dc_people_status_word(says_away(object)));
-        }
+    } else if ((is_new || dc_slice_eq(change, DC_S("status"))) && status_of(object, &status)) {
+        member_changed(room, user_id, username, status, is_new);
     }
     json_decref(object);
 }

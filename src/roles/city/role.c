@@ -8,7 +8,7 @@
 #include "roles/city/sessions.h"
 
 #define RATE_LIMIT_KEYS 100000
-#define FEED_LOG_BYTES  (256 * 1024)
+#define FEED_LOG_BYTES  ((size_t)256 * 1024)
 #define DEFAULT_ROOMS   "general,welcome,builders"
 
 /* --- shared by the files of this role --- */

@@ -170,7 +170,7 @@ bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed)
 struct dc_cursor dc_cursor_take(const struct dc_cursor_query *q)
 {
     struct dc_cursor c = {.is_given = q->epoch.ptr != NULL};
-    if (q->epoch.len > 0 && q->epoch.len <= sizeof(c.epoch)) {
+    if (c.is_given && q->epoch.len > 0 && q->epoch.len <= sizeof(c.epoch)) {
         memcpy(c.epoch, q->epoch.ptr, q->epoch.len);
         c.epoch_len = q->epoch.len;
     }

@@ -6,7 +6,7 @@
  * still holds them, else from the database while the topics are held for this member.  A client may
  * resume from the pair of any frame, so no frame may be ahead of the messages it has been given:
  * the crowd is held with the chat, and joined first, because the topics that a socket joined last
- * are written first. */
+ * are written first.  What the client asks meanwhile waits: it is answered after what it missed. */
 #include "base/mem.h"
 #include "roles/city/catch_up.h"
 #include "roles/city/chat.h"
@@ -111,8 +111,17 @@ static void replay_end(struct room_socket *s, uint64_t from)
 {
     struct dc_conn *conn = dc_ws_conn(s->base.ws);
     s->base.is_replaying = false;
+    dc_ws_pause(s->base.ws, false);
     dc_topic_release(s->room->chat, conn, from);
     dc_topic_release(s->room->crowd, conn, s->crowd_from);
+}
+
+/* The client comes back with its cursor: no silent hole. */
+static void replay_fail(struct room_socket *s, const struct dc_error *err)
+{
+    DC_LOG_WARN_EVENT(s->base.city->ctx->log, "city.replay_failed", DC_LF_ERR(err));
+    dc_ws_pause(s->base.ws, false);
+    dc_ws_close(s->base.ws, DC_WS_INTERNAL, DC_S("unavailable"));
 }
 
 static void send_stored(struct room_socket *s, const struct dc_message *m)
@@ -123,7 +132,8 @@ static void send_stored(struct room_socket *s, const struct dc_message *m)
     if (dc_strbuf_ok(&out)) {
         dc_ws_send(s->base.ws, dc_strbuf_slice(&out));
     } else {
-        dc_ws_close(s->base.ws, DC_WS_INTERNAL, DC_S("unavailable")); /* no silent hole */
+        const struct dc_error err = {.status = DC_NO_MEMORY};
+        replay_fail(s, &err);
     }
     dc_strbuf_free(&out);
 }
@@ -184,8 +194,7 @@ static void on_replay(void *data, enum dc_status st, const struct dc_db_result *
     if (s->is_closed) {
         maybe_free(s);
     } else if (st != DC_OK) {
-        DC_LOG_WARN_EVENT(city->ctx->log, "city.replay_failed", DC_LF_ERR(err));
-        dc_ws_close(s->base.ws, DC_WS_INTERNAL, DC_S("unavailable"));
+        replay_fail(s, err);
     } else if (!s->is_unsure || judge_cursor(s, results[0])) {
         replay_page(s, results[1]);
     }
@@ -199,8 +208,7 @@ static void replay_read(struct room_socket *s)
     struct dc_db_batch *b = dc_repo_messages(city->ctx->db, s->room->row.id, DC_PAGE_AFTER_POSITION,
                                              DC_SLICE_NULL, s->base.replayed_to, REPLAY_PAGE);
     if (dc_db_submit(b, on_replay, s, NULL, &err) != DC_OK) {
-        DC_LOG_WARN_EVENT(city->ctx->log, "city.replay_failed", DC_LF_ERR(&err));
-        dc_ws_close(s->base.ws, DC_WS_INTERNAL, DC_S("unavailable"));
+        replay_fail(s, &err);
         return;
     }
     s->pending++;
@@ -249,6 +257,7 @@ static void enter(struct room_socket *s, const struct dc_cursor *c)
     dc_topic_hold(chat, conn);
     dc_topic_hold(crowd, conn);
     s->crowd_from = dc_topic_offset(crowd);
+    dc_ws_pause(s->base.ws, true);
     s->base.is_replaying = true;
     s->base.replayed_to = from;
     replay_read(s);
@@ -489,9 +498,10 @@ static void open_room_socket(void *ctx, struct dc_http_request *r)
     struct room_socket *s = dc_calloc(1, sizeof(*s));
     s->room = room;
     if (!dc_socket_open(&s->base, city, r, &room_class)) {
-        dc_free(s); /* without an upgrade the room may be NULL */
+        dc_free(s);
         return;
     }
+    DC_ASSERT(room != NULL); /* it may be NULL without an upgrade, and that is not opened */
     dc_chat_enter_topics(city, room);
     s->base.cursor_of = room->chat;
     enter(s, &cursor);

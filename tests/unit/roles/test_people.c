@@ -1,0 +1,478 @@
+/* Presence on its whole way but the network: sessions, the bus, the aggregator, the gateway's view.
+ */
+#include "city_fixture.h"
+
+#include "net/ws_codec.h"
+
+/* --- looking --- */
+
+struct names {
+    size_t n;
+    char text[512]; /* "user_id:status;" for each */
+};
+
+static void add_name(void *data, const struct dc_person *p)
+{
+    struct names *names = data;
+    size_t len = strlen(names->text);
+    snprintf(names->text + len, sizeof(names->text) - len, "%.*s:%.*s;", DC_SLICE_ARG(p->user_id),
+             DC_SLICE_ARG(p->status));
+    names->n++;
+}
+
+static void assert_people(const struct dc_city_room *room, const char *want)
+{
+    struct names names = {0};
+    dc_people_visit_room(room, SIZE_MAX, add_name, &names);
+    assert_string_equal(names.text, want);
+}
+
+static void assert_typing(const struct dc_city_room *room, const char *want)
+{
+    struct names names = {0};
+    dc_people_visit_typing(room, SIZE_MAX, add_name, &names);
+    assert_string_equal(names.text, want);
+}
+
+static void assert_counts(const struct dc_city_room *room, uint32_t want_online, uint32_t want_away)
+{
+    uint32_t online, away;
+    dc_people_count_room(room, &online, &away);
+    assert_int_equal(online, want_online);
+    assert_int_equal(away, want_away);
+}
+
+/* The JSON inside a framed blob. */
+static json_t *frame_json(const struct dc_blob *blob)
+{
+    struct dc_ws_decoder d;
+    struct dc_ws_event e;
+    uint16_t code;
+    json_t *object = NULL;
+    assert_non_null(blob);
+    char *bytes = dc_alloc(blob->len);
+    memcpy(bytes, blob->data, blob->len);
+    struct dc_slice in = dc_slice_make(bytes, blob->len);
+    dc_ws_decoder_init(&d, false);
+    assert_int_equal(dc_ws_decode(&d, &in, blob->len, &e, &code), DC_WS_EVENT);
+    assert_int_equal(dc_json_parse(e.payload, &object, NULL), DC_OK);
+    dc_ws_decoder_free(&d);
+    dc_free(bytes);
+    return object;
+}
+
+static json_t *summary_json(struct rig *r)
+{
+    struct dc_strbuf out = {0};
+    json_t *object = NULL;
+    struct dc_topic *topic = dc_people_summary_topic(r->city->people);
+    dc_people_write_summary(r->city->people, &out);
+    dc_topic_write_cursor(topic, dc_topic_offset(topic), &out);
+    assert_int_equal(dc_json_parse(dc_strbuf_slice(&out), &object, NULL), DC_OK);
+    dc_strbuf_free(&out);
+    return object;
+}
+
+static json_int_t number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    assert_true(json_is_integer(value));
+    return json_integer_value(value);
+}
+
+/* --- what the bus says besides --- */
+
+struct heard {
+    struct dc_bus_sub *sub;
+    size_t n;
+    char last[512];
+    const char *needle; /* counts only payloads with it */
+};
+
+static void on_heard(void *data, const struct dc_bus_message *m)
+{
+    struct heard *h = data;
+    if (h->needle == NULL ||
+        memmem(m->payload.ptr, m->payload.len, h->needle, strlen(h->needle)) != NULL) {
+        snprintf(h->last, sizeof(h->last), "%.*s", DC_SLICE_ARG(m->payload));
+        h->n++;
+    }
+}
+
+static void hear(struct rig *r, struct heard *h, const char *pattern, const char *needle)
+{
+    *h = (struct heard){.needle = needle};
+    const struct dc_bus_sub_opts opts = {.pattern = dc_slice_z(pattern), .start = DC_BUS_NEW};
+    assert_int_equal(dc_bus_subscribe(r->ctx.bus, &opts, on_heard, h, &h->sub, NULL), DC_OK);
+}
+
+/* Everything published before has been dealt with when this has: order is kept. */
+static void barrier(struct rig *r)
+{
+    struct heard h;
+    hear(r, &h, "test.barrier", NULL);
+    for (int i = 0; i < 3; i++) { /* what came caused more, and that more again */
+        size_t n = h.n;
+        rig_publish(r, "test.barrier", "{}");
+        RUN_UNTIL(r, h.n > n);
+    }
+    dc_bus_unsubscribe(h.sub);
+}
+
+/* --- tests --- */
+
+static void who_joins_is_listed_and_counted_until_he_leaves(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_room *room = rig_room(r, "plaza");
+    struct dc_session a, b;
+    open_session(r, &a, "u_a");
+    open_session(r, &b, "u_b");
+    dc_session_join(r->city, &a, room);
+    RUN_UNTIL(r, dc_people_is_member(room, DC_S("u_a")));
+    dc_session_join(r->city, &b, room);
+    RUN_UNTIL(r, room->people.online_count == 2);
+    assert_people(room, "u_a:online;u_b:online;");
+    assert_counts(room, 2, 0);
+    assert_counts(rig_room(r, "general"), 0, 0);
+    struct names one = {0};
+    dc_people_visit_room(room, 1, add_name, &one);
+    assert_string_equal(one.text, "u_a:online;"); /* longest present first */
+
+    dc_session_leave(r->city, &a);
+    dc_session_leave(r->city, &a); /* again is harmless */
+    RUN_UNTIL(r, room->people.online_count == 1);
+    assert_people(room, "u_b:online;");
+    dc_session_close(r->city, &b);
+    RUN_UNTIL(r, room->people.online_count == 0); /* after the grace */
+    assert_people(room, "");
+    dc_session_close(r->city, &a);
+}
+
+static void two_sessions_of_a_person_are_one_member(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_room *room = rig_room(r, "plaza");
+    struct dc_session first, second, other;
+    struct heard left;
+    hear(r, &left, "city.member.*", "\"left\"");
+    open_session(r, &first, "u_twin");
+    open_session(r, &second, "u_twin");
+    open_session(r, &other, "u_other");
+    dc_session_join(r->city, &first, room);
+    dc_session_join(r->city, &second, room);
+    RUN_UNTIL(r, dc_people_is_member(room, DC_S("u_twin")));
+    dc_session_leave(r->city, &first);
+    dc_session_join(r->city, &other, room);
+    RUN_UNTIL(r, dc_people_is_member(room, DC_S("u_other")));
+    assert_people(room, "u_twin:online;u_other:online;");
+    assert_int_equal(left.n, 0);
+    dc_session_leave(r->city, &second);
+    RUN_UNTIL(r, left.n == 1);
+    barrier(r);
+    assert_people(room, "u_other:online;");
+    dc_session_close(r->city, &first);
+    dc_session_close(r->city, &second);
+    dc_session_close(r->city, &other);
+    dc_bus_unsubscribe(left.sub);
+}
+
+static void a_room_socket_does_not_hide_that_its_person_is_away(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_room *room = rig_room(r, "plaza");
+    struct dc_session in_room, presence;
+    open_session(r, &in_room, "u_a");
+    open_session(r, &presence, "u_a");
+    dc_session_join(r->city, &in_room, room);
+    RUN_UNTIL(r, dc_people_is_member(room, DC_S("u_a")));
+    assert_people(room, "u_a:online;");
+    dc_session_beat(r->city, &presence, DC_SESSION_AWAY);
+    RUN_UNTIL(r, room->people.away_count == 1);
+    assert_people(room, "u_a:away;");
+    assert_counts(room, 1, 1);
+    json_t *summary = summary_json(r);
+    assert_int_equal(number(json_object_get(summary, "city"), "online_total"), 1);
+    assert_int_equal(number(json_object_get(summary, "city"), "away_total"), 1);
+    json_decref(summary);
+    dc_session_beat(r->city, &presence, DC_SESSION_ONLINE);
+    RUN_UNTIL(r, room->people.away_count == 0);
+    assert_counts(room, 1, 0);
+    dc_session_close(r->city, &in_room);
+    dc_session_close(r->city, &presence);
+}
+
+static void typing_shows_and_ends_with_the_membership(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_room *room = rig_room(r, "plaza");
+    struct dc_session s;
+    open_session(r, &s, "u_a");
+    dc_session_typing(r->city, &s, true); /* nowhere: nothing */
+    dc_session_join(r->city, &s, room);
+    dc_session_typing(r->city, &s, true);
+    RUN_UNTIL(r, room->people.typing_count == 1);
+    assert_typing(room, "u_a:online;");
+    json_t *snapshot = frame_json(dc_people_snapshot(r->city->people));
+    json_t *entry = json_array_get(json_object_get(snapshot, "rooms"), 1);
+    assert_true(dc_slice_eq(dc_json_text(entry, "room_slug"), DC_S("plaza")));
+    assert_int_equal(json_array_size(json_object_get(entry, "typing_users")), 1);
+    json_decref(snapshot);
+    dc_session_leave(r->city, &s);
+    RUN_UNTIL(r, room->people.online_count == 0);
+    assert_typing(room, "");
+    assert_int_equal(room->people.typing_count, 0);
+    dc_session_close(r->city, &s);
+}
+
+static void first_frames_are_made_once_for_each_state(void **state)
+{
+    struct rig *r = *state;
+    struct dc_session s;
+    struct dc_city_people *people = r->city->people;
+    const struct dc_blob *bulk = dc_people_bulk_update(people);
+    assert_ptr_equal(dc_people_bulk_update(people), bulk);
+    assert_ptr_equal(dc_people_snapshot(people), dc_people_snapshot(people));
+    open_session(r, &s, "u_a");
+    uint64_t before = dc_topic_offset(dc_people_users_topic(people));
+    dc_session_beat(r->city, &s, DC_SESSION_ONLINE);
+    RUN_UNTIL(r, dc_topic_offset(dc_people_users_topic(people)) > before);
+    json_t *object = frame_json(dc_people_bulk_update(people));
+    const json_t *users = json_object_get(object, "users");
+    assert_int_equal(json_array_size(users), 1);
+    assert_true(dc_slice_eq(dc_json_text(json_array_get(users, 0), "user_id"), DC_S("u_a")));
+    assert_true(json_is_false(json_object_get(object, "truncated")));
+    assert_int_equal(number(object, "offset"), dc_topic_offset(dc_people_users_topic(people)));
+    json_decref(object);
+    /* Shown once more, as one more change; nobody knows this other one. */
+    before = dc_topic_offset(dc_people_users_topic(people));
+    dc_people_repeat(people, DC_S("u_a"));
+    dc_people_repeat(people, DC_S("u_nobody"));
+    assert_int_equal(dc_topic_offset(dc_people_users_topic(people)), before + 1);
+    dc_session_close(r->city, &s);
+    RUN_UNTIL(r, dc_topic_offset(dc_people_users_topic(people)) > before + 1);
+    object = frame_json(dc_people_bulk_update(people));
+    assert_int_equal(json_array_size(json_object_get(object, "users")), 0);
+    json_decref(object);
+}
+
+static void a_new_room_is_in_the_snapshot_at_once(void **state)
+{
+    struct rig *r = *state;
+    json_t *before = frame_json(dc_people_snapshot(r->city->people));
+    assert_int_equal(json_array_size(json_object_get(before, "rooms")), 2);
+    json_decref(before);
+    rig_publish(r, "city.event.room",
+                "{\"id\":\"room_city_new\",\"slug\":\"new\",\"name\":\"New\","
+                "\"created_at\":\"2026-11-20T10:15:00.123Z\"}");
+    RUN_UNTIL(r, dc_city_rooms_count(r->city->rooms) == 3);
+    json_t *after = frame_json(dc_people_snapshot(r->city->people));
+    assert_int_equal(json_array_size(json_object_get(after, "rooms")), 3);
+    json_decref(after);
+}
+
+struct beating {
+    struct dc_timer timer;
+    struct dc_city *city;
+    struct dc_session *session;
+    bool is_closed;
+};
+
+static void on_beat(struct dc_timer *t)
+{
+    const struct beating *b = DC_CONTAINER_OF(t, struct beating, timer);
+    dc_session_beat(b->city, b->session, DC_SESSION_AWAY);
+}
+
+static void on_beating_closed(struct dc_timer *t)
+{
+    DC_CONTAINER_OF(t, struct beating, timer)->is_closed = true;
+}
+
+static void who_joined_over_http_stays_while_he_beats_anywhere(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_room *room = rig_room(r, "plaza");
+    struct dc_session presence;
+    struct beating beating = {.city = r->city, .session = &presence};
+    struct heard marker_left, holder_left;
+    hear(r, &marker_left, "city.member.*",
+         "\"left\",\"room_id\":\"room_city_plaza\",\"user_id\":\"u_marker");
+    hear(r, &holder_left, "city.member.*",
+         "\"left\",\"room_id\":\"room_city_plaza\",\"user_id\":\"u_holder");
+    open_session(r, &presence, "u_holder");
+    dc_session_beat(r->city, &presence, DC_SESSION_AWAY);
+    assert_int_equal(dc_sessions_http_member(r->city, DC_S("u_holder"), DC_S("Holder"), room, true),
+                     DC_OK);
+    dc_timer_init(r->ctx.loop, &beating.timer, on_beat);
+    dc_timer_start(&beating.timer, LEASE_MS / 5, LEASE_MS / 5);
+    /* The marker joins the same way and never beats; when it has gone twice, two leases are over.
+     */
+    for (size_t n = 1; n <= 2; n++) {
+        assert_int_equal(
+            dc_sessions_http_member(r->city, DC_S("u_marker"), DC_S("Marker"), room, true), DC_OK);
+        RUN_UNTIL(r, marker_left.n == n);
+    }
+    assert_int_equal(holder_left.n, 0);
+    assert_people(room, "u_holder:away;"); /* the membership does not make him busy */
+    assert_int_equal(
+        dc_sessions_http_member(r->city, DC_S("u_holder"), DC_S("Holder"), room, false), DC_OK);
+    RUN_UNTIL(r, holder_left.n == 1);
+    dc_session_close(r->city, &presence);
+    dc_timer_close(&beating.timer, on_beating_closed);
+    RUN_UNTIL(r, beating.is_closed);
+    dc_bus_unsubscribe(marker_left.sub);
+    dc_bus_unsubscribe(holder_left.sub);
+}
+
+static void a_new_aggregator_is_told_everything_again(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_room *room = rig_room(r, "plaza");
+    struct dc_session s;
+    struct heard rooms, counted;
+    open_session(r, &s, "u_a");
+    dc_session_join(r->city, &s, room);
+    RUN_UNTIL(r, room->people.online_count == 1);
+    rig_stop_aggregator(r);
+    hear(r, &rooms, "city.session.*", "\"op\":\"room\"");
+    hear(r, &counted, "city.presence.room.plaza", "\"online_count\":1");
+    rig_start_aggregator(r);
+    RUN_UNTIL(r, counted.n == 1);
+    assert_int_equal(rooms.n, 2);
+    assert_people(room, "u_a:online;");
+    dc_session_close(r->city, &s);
+    dc_bus_unsubscribe(rooms.sub);
+    dc_bus_unsubscribe(counted.sub);
+}
+
+static void a_beat_brings_back_a_membership_that_was_lost(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_room *room = rig_room(r, "plaza");
+    struct dc_session s;
+    struct heard left;
+    hear(r, &left, "city.member.*", "\"left\"");
+    open_session(r, &s, "u_a");
+    dc_session_join(r->city, &s, room);
+    RUN_UNTIL(r, room->people.online_count == 1);
+    RUN_UNTIL(r, left.n == 1); /* no beat came, as from a phone that slept: the lease is over */
+    RUN_UNTIL(r, room->people.online_count == 0);
+    dc_session_alive(r->city, &s);
+    RUN_UNTIL(r, room->people.online_count == 1);
+    assert_people(room, "u_a:online;");
+    dc_session_close(r->city, &s);
+    dc_bus_unsubscribe(left.sub);
+}
+
+static void beats_without_news_are_told_seldom(void **state)
+{
+    struct rig *r = *state;
+    struct dc_session s;
+    struct heard beats;
+    hear(r, &beats, "city.session.*", "\"op\":\"beat\"");
+    open_session(r, &s, "u_a");
+    for (int i = 0; i < 100; i++) { /* in one turn of the loop: no time passes */
+        dc_session_beat(r->city, &s, DC_SESSION_ONLINE);
+    }
+    dc_session_alive(r->city, &s);
+    barrier(r);
+    assert_int_equal(beats.n, 1);
+    dc_session_beat(r->city, &s, DC_SESSION_AWAY); /* news */
+    barrier(r);
+    assert_int_equal(beats.n, 2);
+    dc_session_close(r->city, &s);
+    dc_bus_unsubscribe(beats.sub);
+}
+
+static void a_user_id_that_no_subject_can_hold_is_published_all_the_same(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_people *people = r->city->people;
+    char user_id[DC_USER_ID_MAX_BYTES + 1];
+    struct dc_session s;
+    memset(user_id, '!', sizeof(user_id)); /* three bytes each as a token */
+    user_id[DC_USER_ID_MAX_BYTES] = '\0';
+    open_session(r, &s, user_id);
+    uint64_t before = dc_topic_offset(dc_people_users_topic(people));
+    dc_session_beat(r->city, &s, DC_SESSION_ONLINE);
+    RUN_UNTIL(r, dc_topic_offset(dc_people_users_topic(people)) > before);
+    json_t *object = frame_json(dc_people_bulk_update(people));
+    const json_t *user = json_array_get(json_object_get(object, "users"), 0);
+    assert_true(dc_slice_eq(dc_json_text(user, "user_id"), dc_slice_z(user_id)));
+    json_decref(object);
+    dc_session_close(r->city, &s);
+}
+
+static void what_makes_no_sense_on_the_bus_changes_nothing(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_room *room = rig_room(r, "plaza");
+    struct dc_city_people *people = r->city->people;
+    static const char *const subjects[] = {"city.presence.room.plaza",
+                                           "city.presence.user.u_x",
+                                           "city.member.plaza",
+                                           "city.typing.plaza",
+                                           "city.chat.plaza",
+                                           "city.event.room",
+                                           "city.session.x"};
+    static const char wide[] = "{\"change\":\"joined\",\"room_id\":\"room_city_plaza\","
+                               "\"status\":\"online\",\"typing\":true,\"user_id\":\""
+                               "😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀"
+                               "😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀\"}";
+    static const char *const payloads[] = {
+        "",
+        "{",
+        "[]",
+        "null",
+        "7",
+        "\"x\"",
+        "{}",
+        wide,
+        "{\"user_id\":5,\"room_id\":[],\"status\":{},\"change\":true,\"op\":null}",
+        "{\"room_id\":\"room_city_nowhere\",\"user_id\":\"u_x\",\"change\":\"joined\"}",
+        "{\"room_id\":\"room_city_plaza\",\"user_id\":\"u x\",\"change\":\"joined\"}",
+        "{\"room_id\":\"room_city_plaza\",\"online_count\":-1,\"away_count\":\"many\","
+        "\"typing_users\":[1,null,{}],\"online_users\":7}",
+        "{\"op\":\"dance\",\"session_id\":\"s\",\"user_id\":\"u_x\"}",
+        "{\"op\":\"join\",\"session_id\":\"s\",\"user_id\":\"u_x\"}",
+        "{\"op\":\"typing\",\"session_id\":\"s\",\"user_id\":\"u_x\","
+        "\"room_id\":\"room_city_plaza\",\"room_slug\":\"plaza\"}",
+        "{\"id\":\"m\",\"room_id\":\"room_city_plaza\",\"offset\":0}",
+        "{\"id\":\"a b\",\"slug\":\"ok\",\"name\":\"N\"}",
+        "{\"id\":\"ok\",\"slug\":\"Not Ok\",\"name\":\"N\"}"};
+    barrier(r);
+    uint64_t users = dc_topic_offset(dc_people_users_topic(people));
+    for (size_t i = 0; i < DC_ARRAY_LEN(subjects); i++) {
+        for (size_t k = 0; k < DC_ARRAY_LEN(payloads); k++) {
+            rig_publish(r, subjects[i], payloads[k]);
+        }
+    }
+    barrier(r);
+    assert_people(room, "");
+    assert_typing(room, "");
+    assert_int_equal(room->people.online_count, 0);
+    assert_int_equal(room->last_position, 0);
+    assert_int_equal(dc_city_rooms_count(r->city->rooms), 2);
+    assert_int_equal(dc_topic_offset(dc_people_users_topic(people)), users);
+}
+
+int main(void)
+{
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(who_joins_is_listed_and_counted_until_he_leaves),
+        CASE(two_sessions_of_a_person_are_one_member),
+        CASE(a_room_socket_does_not_hide_that_its_person_is_away),
+        CASE(typing_shows_and_ends_with_the_membership),
+        CASE(first_frames_are_made_once_for_each_state),
+        CASE(a_new_room_is_in_the_snapshot_at_once),
+        CASE(who_joined_over_http_stays_while_he_beats_anywhere),
+        CASE(a_new_aggregator_is_told_everything_again),
+        CASE(a_beat_brings_back_a_membership_that_was_lost),
+        CASE(beats_without_news_are_told_seldom),
+        CASE(a_user_id_that_no_subject_can_hold_is_published_all_the_same),
+        CASE(what_makes_no_sense_on_the_bus_changes_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
