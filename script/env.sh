@@ -55,7 +55,7 @@ need_node() {
     if ! node_is_new_enough; then
         say "installing a newer Node with npm"
         mkdir -p "$NODE_HOME"
-        npm install --silent --no-fund --no-audit --prefix "$NODE_HOME" node@22 >&2
+        npm install --loglevel=error --no-fund --no-audit --prefix "$NODE_HOME" node@22 >&2
         PATH=$NODE_HOME/node_modules/node/bin:$PATH
         hash -r
     fi
@@ -67,7 +67,7 @@ need_modules() {
     local dir=$1
     if ! cmp -s "$dir/package-lock.json" "$dir/node_modules/.installed-lock.json"; then
         say "installing the packages of $dir"
-        (cd "$dir" && npm ci --no-fund --no-audit --silent >&2)
+        (cd "$dir" && npm ci --no-fund --no-audit --loglevel=error >&2)
         cp "$dir/package-lock.json" "$dir/node_modules/.installed-lock.json"
     fi
 }
