@@ -22,7 +22,7 @@
 
 #define ALIGN           16
 #define MIN_CHUNK_BYTES 256
-#define MAX_CHUNK_BYTES (64 * 1024)
+#define MAX_CHUNK_BYTES ((size_t)64 * 1024)
 
 struct dc_arena_chunk {
     struct dc_arena_chunk *next;

@@ -5,6 +5,6 @@
 
 void dc_assert_failed(const char *cond, const char *file, int line)
 {
-    fprintf(stderr, "assertion failed: %s (%s:%d)\n", cond, file, line);
+    (void)fprintf(stderr, "assertion failed: %s (%s:%d)\n", cond, file, line);
     abort();
 }

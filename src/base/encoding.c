@@ -175,7 +175,10 @@ bool dc_percent_decode(struct dc_strbuf *out, struct dc_slice in, bool plus_is_b
         if (c == '%') {
             unsigned high = in.len - i > 2 ? hex_value(in.ptr[i + 1]) : 16;
             unsigned low = in.len - i > 2 ? hex_value(in.ptr[i + 2]) : 16;
-            c = high < 16 && low < 16 ? (char)(high << 4 | low) : '\0';
+            c = '\0';
+            if (high < 16 && low < 16) {
+                c = (char)(high << 4 | low);
+            }
             i += 2;
         } else if (c == '+' && plus_is_blank) {
             c = ' ';

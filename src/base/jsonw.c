@@ -44,7 +44,10 @@ static void add_escape(struct dc_strbuf *out, unsigned char c)
     static const char digits[] = "0123456789abcdef";
     static const char letters[0x20] = {
         ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
-    char letter = c < sizeof(letters) ? letters[c] : (char)c;
+    char letter = (char)c;
+    if (c < sizeof(letters)) {
+        letter = letters[c];
+    }
     if (letter != 0) {
         dc_strbuf_add(out, dc_slice_make((char[]){'\\', letter}, 2));
     } else {

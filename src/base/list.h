@@ -56,11 +56,12 @@ static inline void dc_list_move_all(struct dc_list *to, struct dc_list *from)
 }
 
 #define DC_LIST_ENTRY(node, type, member) DC_CONTAINER_OF(node, type, member)
-#define DC_LIST_FOREACH(it, head)                                                                  \
+
+#define DC_LIST_FOREACH(it, head) /* NOLINTNEXTLINE(bugprone-macro-parentheses): a name */         \
     for (struct dc_list *it = (head)->next; it != (head); it = it->next)
 /* The current node may be removed (but no other). */
-#define DC_LIST_FOREACH_SAFE(it, head)                                                             \
+#define DC_LIST_FOREACH_SAFE(it, head) /* NOLINTNEXTLINE(bugprone-macro-parentheses): a name */    \
     for (struct dc_list *it = (head)->next, *it##_next = it->next; it != (head);                   \
-         it = it##_next, it##_next = it->next)
+         (it) = it##_next, it##_next = (it)->next)
 
 #endif

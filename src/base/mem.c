@@ -8,7 +8,7 @@
 
 DC_NORETURN DC_COLD static void out_of_memory(size_t size)
 {
-    fprintf(stderr, "out of memory: %zu bytes\n", size);
+    (void)fprintf(stderr, "out of memory: %zu bytes\n", size);
     abort();
 }
 

@@ -1,5 +1,4 @@
-/* The paper's algorithm; the numbers of rounds are constants in both callers, so the compiler makes
- * two straight functions of one text. */
+/* The paper's algorithm with one round for a word and three at the end. */
 #include "base/siphash.h"
 #include <endian.h>
 
@@ -28,8 +27,7 @@ static inline void sip_rounds(struct sip *s, unsigned rounds)
     }
 }
 
-static inline uint64_t siphash(const uint64_t key[2], struct dc_slice in, unsigned c_rounds,
-                               unsigned d_rounds)
+uint64_t dc_siphash13(const uint64_t key[2], struct dc_slice in)
 {
     struct sip s = {
         key[0] ^ UINT64_C(0x736f6d6570736575),
@@ -43,7 +41,7 @@ static inline uint64_t siphash(const uint64_t key[2], struct dc_slice in, unsign
         memcpy(&m, in.ptr + i, 8);
         m = le64toh(m);
         s.v3 ^= m;
-        sip_rounds(&s, c_rounds);
+        sip_rounds(&s, 1);
         s.v0 ^= m;
     }
     uint64_t last = (uint64_t)in.len << 56;
@@ -51,19 +49,9 @@ static inline uint64_t siphash(const uint64_t key[2], struct dc_slice in, unsign
         last |= (uint64_t)(unsigned char)in.ptr[i] << (8 * (i - whole));
     }
     s.v3 ^= last;
-    sip_rounds(&s, c_rounds);
+    sip_rounds(&s, 1);
     s.v0 ^= last;
     s.v2 ^= 0xff;
-    sip_rounds(&s, d_rounds);
+    sip_rounds(&s, 3);
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
-}
-
-uint64_t dc_siphash13(const uint64_t key[2], struct dc_slice in)
-{
-    return siphash(key, in, 1, 3);
-}
-
-uint64_t dc_siphash24(const uint64_t key[2], struct dc_slice in)
-{
-    return siphash(key, in, 2, 4);
 }

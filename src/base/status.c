@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 struct status_row {
     int http;
@@ -86,6 +87,12 @@ enum dc_status dc_fail_code(struct dc_error *err, enum dc_status st, const char 
     fill(err, st, code, 0, fmt, args);
     va_end(args);
     return st;
+}
+
+const char *dc_errno_text(int cause)
+{
+    const char *text = strerrordesc_np(cause);
+    return text != NULL ? text : "unknown error";
 }
 
 const char *dc_error_code(const struct dc_error *err)

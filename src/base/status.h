@@ -63,6 +63,9 @@ enum dc_status dc_fail(struct dc_error *err, enum dc_status st, int cause, const
 enum dc_status dc_fail_code(struct dc_error *err, enum dc_status st, const char *code,
                             const char *fmt, ...) DC_PRINTF(4, 5);
 
+/* What an errno value means, never NULL.  Unlike strerror() it may be called on any thread. */
+const char *dc_errno_text(int cause);
+
 const char *dc_error_code(const struct dc_error *err);
 const char *dc_error_text(const struct dc_error *err);
 

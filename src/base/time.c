@@ -167,7 +167,7 @@ static bool take_time(struct dc_slice *in, int64_t *time_ms)
     if (hour > 23 || minute > 59 || second > 59) {
         return false;
     }
-    *time_ms = ((int64_t)hour * 3600 + minute * 60 + second) * 1000 + milli;
+    *time_ms = (((int64_t)hour * 60 + minute) * 60 + second) * 1000 + milli;
     return true;
 }
 

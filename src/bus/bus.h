@@ -20,10 +20,10 @@ struct dc_bus_sub;
 
 #define DC_BUS_SUBJECT_MAX_BYTES 255
 #define DC_BUS_ID_MAX_BYTES      255
-#define DC_BUS_PAYLOAD_MAX_BYTES (256 * 1024)
+#define DC_BUS_PAYLOAD_MAX_BYTES ((size_t)256 * 1024)
 /* Published and not yet handed on; further publishing is DC_LIMIT. */
 #define DC_BUS_OUTGOING_MAX_MESSAGES 65536
-#define DC_BUS_OUTGOING_MAX_BYTES    (64 * 1024 * 1024)
+#define DC_BUS_OUTGOING_MAX_BYTES    ((size_t)64 * 1024 * 1024)
 
 /* One row per stream; the table is dc_bus_streams[] in streams.c.  No subject belongs to two. */
 struct dc_bus_stream {
@@ -31,7 +31,7 @@ struct dc_bus_stream {
     const char *const *subjects; /* patterns, NULL-terminated */
     bool last_per_subject;       /* keep only the newest message of each subject */
     uint64_t max_age_ms;         /* 0: no limit */
-    uint64_t max_bytes;          /* 0: no limit */
+    uint64_t max_bytes;          /* 0: no limit; memory keeps 16 MiB of what all have read */
     uint64_t dedup_window_ms;    /* messages with an id seen within it are dropped */
 };
 extern const struct dc_bus_stream dc_bus_streams[];

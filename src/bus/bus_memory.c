@@ -284,7 +284,8 @@ static void collect(void *data, struct dc_bus_entry *e)
     if (b->n_matched == b->cap_matched) {
         b->cap_matched = b->cap_matched == 0 ? 16 : 2 * b->cap_matched;
         size_t size = 0;
-        DC_ASSERT(dc_mul_size(b->cap_matched, sizeof(*b->matched), &size));
+        bool is_possible = dc_mul_size(b->cap_matched, sizeof(*b->matched), &size);
+        DC_ASSERT(is_possible);
         b->matched = dc_realloc(b->matched, size);
     }
     struct dc_bus_msub *s = DC_CONTAINER_OF(e, struct dc_bus_msub, entry);

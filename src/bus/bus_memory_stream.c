@@ -2,6 +2,10 @@
 #include "base/mem.h"
 #include "bus/bus_memory_priv.h"
 
+/* What a stream that keeps every message keeps once all its readers have passed it.  The table's
+ * limits are for a server that outlives its clients; what is kept here ends with the process, and
+ * only somebody in it could still come for it. */
+#define READ_MAX_BYTES ((size_t)16 * 1024 * 1024)
 /* Ids remembered by a stream, whatever its window: the oldest go first. */
 #define SEEN_IDS_MAX 65536
 
@@ -140,6 +144,27 @@ size_t dc_bus_mstream_expire(struct dc_bus_mstream *s, int64_t now_ms)
     return n;
 }
 
+/* Everybody who reads the stream (replays and durable consumers) is behind m. */
+static bool is_read(const struct dc_bus_mstream *s, const struct dc_bus_mmsg *m)
+{
+    DC_LIST_FOREACH (it, &s->cursors) {
+        if (DC_LIST_ENTRY(it, const struct dc_bus_cursor, link)->pos < m->sequence) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The oldest message has to go. */
+static bool is_full(const struct dc_bus_mstream *s)
+{
+    if (s->def->max_bytes > 0 && s->bytes > s->def->max_bytes) {
+        return true;
+    }
+    return !s->def->last_per_subject && s->bytes > READ_MAX_BYTES &&
+           is_read(s, message_of(s->messages.next));
+}
+
 size_t dc_bus_mstream_store(struct dc_bus_mstream *s, struct dc_bus_mmsg *m, struct dc_slice id,
                             int64_t now_ms)
 {
@@ -157,7 +182,7 @@ size_t dc_bus_mstream_store(struct dc_bus_mstream *s, struct dc_bus_mmsg *m, str
     m->refs++;
     dc_list_push_back(&s->messages, &m->link);
     s->bytes += dc_bus_mmsg_bytes(m);
-    while (s->def->max_bytes > 0 && s->bytes > s->def->max_bytes && s->messages.next != &m->link) {
+    while (s->messages.next != &m->link && is_full(s)) {
         drop(s, message_of(s->messages.next));
         n_dropped++;
     }

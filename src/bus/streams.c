@@ -3,7 +3,7 @@
 #include "bus/subjects.h"
 
 #define MINUTE_MS (60ULL * 1000)
-#define DAY_MS    (24 * 60 * MINUTE_MS)
+#define DAY_MS    (MINUTE_MS * 60 * 24)
 #define MIB       (1024ULL * 1024)
 
 /* The last state of every room and user, and the totals: who starts late has the whole city at

@@ -306,6 +306,7 @@ static enum dc_status open_backends(struct process *p, struct dc_error *err)
                                   .deadline_ms = 2000,
                                   .max_keys = KV_MAX_KEYS,
                                   .log = ctx->log,
+                                  .metrics = ctx->metrics,
                                   .health = p->kv_health};
     const struct dc_bus_opts bus = {
         .url = s->nats_url, .log = ctx->log, .metrics = ctx->metrics, .health = p->bus_health};

@@ -43,11 +43,11 @@ static enum dc_status take_contents(struct dc_conf *c, const char *name, const c
     size_t len;
 
     if (fstat(fd, &st) == -1) {
-        return fail_file(err, name, path, errno, strerrordesc_np(errno));
+        return fail_file(err, name, path, errno, dc_errno_text(errno));
     }
     len = read_fd(fd, buf, FILE_MAX_BYTES + 1);
     if (len == SIZE_MAX) {
-        return fail_file(err, name, path, errno, strerrordesc_np(errno));
+        return fail_file(err, name, path, errno, dc_errno_text(errno));
     }
     if (len > FILE_MAX_BYTES) {
         return fail_file(err, name, path, 0, "is larger than 64 KiB");
@@ -78,7 +78,7 @@ enum dc_status dc_conf_file_read(struct dc_conf *c, const char *name, const char
 
     *out = NULL;
     if (fd == -1) {
-        return fail_file(err, name, path, errno, strerrordesc_np(errno));
+        return fail_file(err, name, path, errno, dc_errno_text(errno));
     }
     buf = dc_alloc(FILE_MAX_BYTES + 1);
     st = take_contents(c, name, path, fd, buf, out, err);

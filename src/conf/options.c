@@ -60,7 +60,8 @@ static const struct dc_opt options[] = {
      .help = "Redis (redis://...); unset: kept in this process."},
     {TEXT("NATS_URL", nats_url), .flags = DC_OPT_URL, .check = dc_check_nats_url,
      .help = "NATS servers (nats://a,b,c); unset: kept in this process."},
-    {INT("DB_POOL_SIZE", db_pool_size, 1, 256), .def = "8", .help = "Connections to PostgreSQL."},
+    /* No more than db/db.h takes. */
+    {INT("DB_POOL_SIZE", db_pool_size, 1, 64), .def = "8", .help = "Connections to PostgreSQL."},
     {MS("DB_DEADLINE_MS", db_deadline_ms, 50, 10 * MINUTE), .def = "5s",
      .help = "Time after which a database call fails."},
     {BOOL("MIGRATE_AT_START", migrate_at_start), .def = "yes",
@@ -90,7 +91,8 @@ static const struct dc_opt options[] = {
     {TEXT("CITY_DEFAULT_ROOMS", city_default_rooms), .def = "general,welcome,builders",
      .check = dc_check_slugs, .roles = CITY,
      .help = "Slugs of the rooms that always exist, comma-separated."},
-    {INT("MAX_MESSAGE_CHARS", max_message_chars, 1, 1000000), .def = "10000", .roles = CITY,
+    /* At six bytes of JSON a character it must fit a message of the bus (256 KiB, bus/bus.h). */
+    {INT("MAX_MESSAGE_CHARS", max_message_chars, 1, 40000), .def = "10000", .roles = CITY,
      .help = "Characters in a message."},
     {BYTES("STREAM_QUEUE_BYTES", stream_queue_bytes, 4 * KIB, GIB), .def = "1M", .roles = CITY,
      .help = "Room messages kept for slow readers; behind it they are closed."},

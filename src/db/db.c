@@ -81,7 +81,9 @@ bool dc_db_is_postgres(const struct dc_db *db)
 
 void dc_db_wake(struct dc_db *db)
 {
-    if (!db->in_turn) {
+    if (db->in_turn) {
+        db->is_woken = true;
+    } else {
         dc_turn_schedule(db->loop, &db->turn);
     }
 }
@@ -313,11 +315,13 @@ static void on_turn(struct dc_turn *turn)
     db->in_turn = true;
     tell_ready(db);
     deliver(db);
+    db->is_woken = false; /* what callbacks have submitted is dispatched now */
     if (!db->is_driver_closing) {
         db->driver->dispatch(db); /* while closing too: a group may still have parts to run */
     }
     db->in_turn = false;
-    if (!dc_list_is_empty(&db->done)) {
+    /* A connection lost while it was written to: its batches have ended or wait again. */
+    if (db->is_woken || !dc_list_is_empty(&db->done)) {
         dc_db_wake(db);
         return;
     }

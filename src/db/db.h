@@ -10,7 +10,8 @@
  * when it fails because of one of them, that one is run again alone and the others without it, so
  * neighbours never suffer.
  * Grouped batches of one process commit in submission order, one group at a time, and their
- * callbacks run in that order. Within a group batches are ordered by lock_key so that processes
+ * callbacks run in that order; after a failure, when a group has to be run in parts, that holds for
+ * batches of one lock_key only.  Within a group batches are ordered by lock_key so that processes
  * cannot deadlock.
  *
  * Faults: reconnect with back-off; while down, submit fails fast with DC_UNAVAILABLE.  A connection
@@ -31,7 +32,7 @@ struct dc_db;
 struct dc_db_opts {
     const char *url;      /* postgresql://… ; NULL: SQLite file below */
     const char *path;     /* SQLite file, created if missing */
-    size_t pool_size;     /* PostgreSQL connections, one of them the group writer */
+    size_t pool_size;     /* PostgreSQL connections, one the group writer; 0: 4, at most 64 */
     uint64_t deadline_ms; /* default for a batch, waiting included */
     size_t max_waiting;   /* batches queued; more fail with DC_UNAVAILABLE */
     struct dc_log *log;

@@ -20,9 +20,9 @@
 #define DC_DB_DEFAULT_MAX_WAITING 10000
 #define DC_DB_MAX_LOCK_KEY        128
 /* Values and (SQLite) results of one batch. */
-#define DC_DB_MAX_BATCH_BYTES (64 * 1024 * 1024)
+#define DC_DB_MAX_BATCH_BYTES ((size_t)64 * 1024 * 1024)
 #define DC_DB_MAX_GROUP       256
-#define DC_DB_MAX_GROUP_BYTES (1024 * 1024)
+#define DC_DB_MAX_GROUP_BYTES ((size_t)1024 * 1024)
 /* Of a batch that met a serialization failure or a deadlock. */
 #define DC_DB_MAX_RETRIES 3
 
@@ -98,6 +98,7 @@ struct dc_db {
     size_t max_waiting;
     struct dc_turn turn;
     bool in_turn;
+    bool is_woken;         /* while dispatching: another turn is needed */
     struct dc_timer timer; /* of both heaps */
     int64_t timer_at_ms;   /* INT64_MAX: not running */
     struct dc_heap deadlines, retries;

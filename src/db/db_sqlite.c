@@ -88,7 +88,7 @@ static void dispatch_writer(struct lite_conn *c)
 static void dispatch_readers(struct lite_db *lite)
 {
     struct dc_db *db = &lite->base;
-    struct lite_conn *idle[LITE_READERS];
+    struct lite_conn *idle[LITE_READERS] = {NULL};
     struct dc_db_batch *b;
     size_t n_idle = 0, turn = 0;
 

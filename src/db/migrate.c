@@ -1,6 +1,7 @@
 /* Migrations: reading the files, and what may follow what. The engines are in
  * migrate_postgres.c and migrate_sqlite.c. */
 #include "db/migrate.h"
+#include "base/encoding.h"
 #include "base/mem.h"
 #include "db/migrate_priv.h"
 #include <ctype.h>
@@ -35,20 +36,18 @@ static int number_of(const char *file)
 static enum dc_status checksum(const char *text, size_t len, char out[DC_SHA256_HEX + 1],
                                struct dc_error *err)
 {
-    static const char digits[] = "0123456789abcdef";
     unsigned char hash[EVP_MAX_MD_SIZE];
     unsigned int hash_len = 0;
+    struct dc_strbuf hex = {0};
 
-    if (EVP_Digest(text, len, hash, &hash_len, EVP_sha256(), NULL) != 1 ||
-        hash_len != DC_SHA256_HEX / 2) {
+    if (EVP_Digest(text, len, hash, &hash_len, EVP_sha256(), NULL) != 1) {
         return dc_fail(err, DC_INTERNAL, 0, "SHA-256 is not available");
     }
-    for (size_t i = 0; i < hash_len; i++) {
-        out[2 * i] = digits[hash[i] >> 4];
-        out[2 * i + 1] = digits[hash[i] & 15];
-    }
-    out[DC_SHA256_HEX] = '\0';
-    return DC_OK;
+    dc_hex_encode(&hex, dc_slice_make(hash, hash_len));
+    bool is_whole = dc_strbuf_ok(&hex) && hex.len == DC_SHA256_HEX &&
+                    dc_slice_copy_z(dc_strbuf_slice(&hex), out, DC_SHA256_HEX + 1);
+    dc_strbuf_free(&hex);
+    return is_whole ? DC_OK : dc_fail(err, DC_NO_MEMORY, 0, "no memory for a checksum");
 }
 
 static enum dc_status read_all(int fd, const char *path, char **out, size_t *len,
@@ -100,7 +99,7 @@ static enum dc_status load(const char *path, const char *file, struct dc_migrati
     m->name[name_len] = '\0';
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd == -1) {
-        return dc_fail(err, DC_CONFIG, errno, "cannot open %.120s: %s", path, strerror(errno));
+        return dc_fail(err, DC_CONFIG, errno, "cannot open %.120s: %s", path, dc_errno_text(errno));
     }
     st = read_all(fd, path, &m->sql, &len, err);
     if (close(fd) != 0 && st == DC_OK) {
@@ -124,10 +123,16 @@ static void free_all(struct dc_migrations *all)
 static enum dc_status scan(DIR *dir, const char *folder, struct dc_migrations *all,
                            struct dc_error *err)
 {
-    const struct dirent *entry;
-
-    while ((entry = readdir(dir)) != NULL) {
+    for (;;) {
         char path[PATH_MAX];
+        errno = 0;
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe): safe on a stream that nobody shares */
+        const struct dirent *entry = readdir(dir);
+        if (entry == NULL) {
+            return errno == 0 ? DC_OK
+                              : dc_fail(err, DC_CONFIG, errno, "cannot read %.100s: %s", folder,
+                                        dc_errno_text(errno));
+        }
         int number = number_of(entry->d_name);
         size_t len = strlen(entry->d_name);
         if (number == 0) {
@@ -151,7 +156,6 @@ static enum dc_status scan(DIR *dir, const char *folder, struct dc_migrations *a
             return st;
         }
     }
-    return DC_OK;
 }
 
 static enum dc_status check_numbers(struct dc_migrations *all, struct dc_error *err)
@@ -182,7 +186,7 @@ static enum dc_status load_all(const char *dir_path, const char *engine, struct 
     DIR *dir = opendir(folder);
     if (dir == NULL) {
         return dc_fail(err, DC_CONFIG, errno, "cannot read migrations in %.100s: %s", folder,
-                       strerror(errno));
+                       dc_errno_text(errno));
     }
     all->items = dc_calloc(DC_MIGRATE_MAX, sizeof(all->items[0]));
     all->n = DC_MIGRATE_MAX;

@@ -52,7 +52,7 @@ static void ignore_notice(void *data, const PGresult *res)
 /* PQconnectdb() with messages that carry their SQLSTATE. */
 static void connect_blocking(PGconn *conn)
 {
-    uint64_t end_us = dc_mono_now_us() + CONNECT_TIMEOUT_MS * 1000;
+    uint64_t end_us = dc_mono_now_us() + CONNECT_TIMEOUT_MS * UINT64_C(1000);
     PostgresPollingStatusType want = PGRES_POLLING_WRITING;
 
     PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);

@@ -6,9 +6,10 @@
 #include "db/migrate.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define DC_MIGRATE_MAX       999
-#define DC_MIGRATE_MAX_BYTES (4 * 1024 * 1024)
+#define DC_MIGRATE_MAX_BYTES ((off_t)4 * 1024 * 1024)
 #define DC_SHA256_HEX        64
 /* Several processes that start at once wait for each other, but not for ever. */
 #define DC_MIGRATE_WAIT_MS 120000

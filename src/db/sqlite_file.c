@@ -20,7 +20,7 @@ static enum dc_status create_file(const char *path, struct dc_error *err)
     if (fd == -1) {
         int cause = errno;
         return dc_fail(err, DC_CONFIG, cause, "cannot open the database file %.100s: %s", path,
-                       strerror(cause));
+                       dc_errno_text(cause));
     }
     if (close(fd) != 0) {
         return dc_fail(err, DC_CONFIG, errno, "cannot create the database file %.100s", path);

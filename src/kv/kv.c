@@ -11,6 +11,21 @@ enum dc_status dc_kv_open(struct dc_loop *loop, const struct dc_kv_opts *opts, s
     return dc_kv_memory_open(loop, opts, out, err);
 }
 
+void dc_kv_init(struct dc_kv *kv, const struct dc_kv_backend *backend,
+                const struct dc_kv_opts *opts)
+{
+    kv->backend = backend;
+    kv->calls = dc_metrics_counter(opts->metrics, "daarion_kv_calls_total", NULL,
+                                   "Calls of the key-value store");
+    kv->failed = dc_metrics_counter(opts->metrics, "daarion_kv_failed_total", NULL,
+                                    "Calls refused or ended with an error");
+}
+
+void dc_kv_count_failure(struct dc_kv *kv, enum dc_status st)
+{
+    kv->failed->value += st != DC_CANCELED && st != DC_CONFLICT;
+}
+
 void dc_kv_close(struct dc_kv *kv, void (*closed)(void *data), void *data)
 {
     kv->backend->close(kv, closed, data);
@@ -21,39 +36,38 @@ static bool is_key(struct dc_slice s)
     return s.ptr != NULL && s.len > 0 && s.len <= DC_KV_KEY_MAX_BYTES;
 }
 
+static enum dc_status check(const struct dc_kv_request *req)
+{
+    bool has_name = req->verb != DC_KV_SET && req->verb != DC_KV_GET && req->verb != DC_KV_DELETE &&
+                    req->verb != DC_KV_EXPIRY_TAKE_DUE;
+    if (!is_key(req->key) || (has_name && !is_key(req->value))) {
+        return DC_INVALID;
+    }
+    if (req->verb == DC_KV_LEASE_ACQUIRE && req->ttl_ms == 0) {
+        return DC_INVALID; /* a lease that never ends is none */
+    }
+    return req->value.len > DC_KV_VALUE_MAX_BYTES ? DC_TOO_LARGE : DC_OK;
+}
+
 static enum dc_status submit(struct dc_kv *kv, const struct dc_kv_request *req, struct dc_op **op)
 {
     struct dc_op *unused = NULL;
     struct dc_op **out = op == NULL ? &unused : op;
     *out = NULL;
-    if (!is_key(req->key)) {
-        return DC_INVALID;
+    enum dc_status st = check(req);
+    if (st == DC_OK) {
+        st = kv->backend->submit(kv, req, out);
     }
-    return kv->backend->submit(kv, req, out);
-}
-
-/* For verbs whose second argument is a name too: a holder or a member. */
-static enum dc_status submit_named(struct dc_kv *kv, const struct dc_kv_request *req,
-                                   struct dc_op **op)
-{
-    if (!is_key(req->value)) {
-        if (op != NULL) {
-            *op = NULL;
-        }
-        return DC_INVALID;
+    kv->calls->value++;
+    if (st != DC_OK) {
+        dc_kv_count_failure(kv, st);
     }
-    return submit(kv, req, op);
+    return st;
 }
 
 enum dc_status dc_kv_set(struct dc_kv *kv, struct dc_slice key, struct dc_slice value,
                          uint64_t ttl_ms, dc_kv_cb cb, void *data, struct dc_op **op)
 {
-    if (value.len > DC_KV_VALUE_MAX_BYTES) {
-        if (op != NULL) {
-            *op = NULL;
-        }
-        return DC_TOO_LARGE;
-    }
     const struct dc_kv_request req = {
         .verb = DC_KV_SET, .key = key, .value = value, .ttl_ms = ttl_ms, .cb = cb, .data = data};
     return submit(kv, &req, op);
@@ -76,19 +90,13 @@ enum dc_status dc_kv_delete(struct dc_kv *kv, struct dc_slice key, dc_kv_cb cb, 
 enum dc_status dc_kv_lease_acquire(struct dc_kv *kv, struct dc_slice name, struct dc_slice holder,
                                    uint64_t ttl_ms, dc_kv_cb cb, void *data, struct dc_op **op)
 {
-    if (ttl_ms == 0) {
-        if (op != NULL) {
-            *op = NULL;
-        }
-        return DC_INVALID; /* a lease that never ends is none */
-    }
     const struct dc_kv_request req = {.verb = DC_KV_LEASE_ACQUIRE,
                                       .key = name,
                                       .value = holder,
                                       .ttl_ms = ttl_ms,
                                       .cb = cb,
                                       .data = data};
-    return submit_named(kv, &req, op);
+    return submit(kv, &req, op);
 }
 
 enum dc_status dc_kv_lease_release(struct dc_kv *kv, struct dc_slice name, struct dc_slice holder,
@@ -96,7 +104,7 @@ enum dc_status dc_kv_lease_release(struct dc_kv *kv, struct dc_slice name, struc
 {
     const struct dc_kv_request req = {
         .verb = DC_KV_LEASE_RELEASE, .key = name, .value = holder, .cb = cb, .data = data};
-    return submit_named(kv, &req, op);
+    return submit(kv, &req, op);
 }
 
 enum dc_status dc_kv_expiry_add(struct dc_kv *kv, struct dc_slice set, struct dc_slice member,
@@ -108,7 +116,7 @@ enum dc_status dc_kv_expiry_add(struct dc_kv *kv, struct dc_slice set, struct dc
                                       .ttl_ms = ttl_ms,
                                       .cb = cb,
                                       .data = data};
-    return submit_named(kv, &req, op);
+    return submit(kv, &req, op);
 }
 
 enum dc_status dc_kv_expiry_remove(struct dc_kv *kv, struct dc_slice set, struct dc_slice member,
@@ -116,7 +124,7 @@ enum dc_status dc_kv_expiry_remove(struct dc_kv *kv, struct dc_slice set, struct
 {
     const struct dc_kv_request req = {
         .verb = DC_KV_EXPIRY_REMOVE, .key = set, .value = member, .cb = cb, .data = data};
-    return submit_named(kv, &req, op);
+    return submit(kv, &req, op);
 }
 
 enum dc_status dc_kv_expiry_take_due(struct dc_kv *kv, struct dc_slice set, size_t max,

@@ -6,6 +6,7 @@
 
 #include "obs/health.h"
 #include "obs/log.h"
+#include "obs/metrics.h"
 #include "rt/op.h"
 
 struct dc_kv;
@@ -20,6 +21,7 @@ struct dc_kv_opts {
     uint64_t deadline_ms;
     size_t max_keys; /* memory: further new keys, leases and members are DC_LIMIT; 0: a million */
     struct dc_log *log;
+    struct dc_metrics *metrics;
     struct dc_health_check *health;
 };
 DC_MUST_USE enum dc_status dc_kv_open(struct dc_loop *loop, const struct dc_kv_opts *opts,

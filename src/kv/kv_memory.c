@@ -44,6 +44,7 @@ struct memory {
     struct dc_map keys, leases, sets;
     struct dc_heap expiries;
     size_t n_entries, max_entries; /* keys, leases and members */
+    struct dc_gauge *entries, *waiting;
     int64_t last_token;
     uint64_t seed[2];
     bool is_closing;
@@ -283,6 +284,9 @@ static void answer(struct memory *m, const struct dc_kv_request *req, enum dc_st
         (void)dc_fail(&err, st, 0, "%s", dc_status_text(st));
     }
     const struct dc_error *error = st == DC_OK ? NULL : &err;
+    if (st != DC_OK) {
+        dc_kv_count_failure(&m->kv, st);
+    }
     if (req->verb == DC_KV_EXPIRY_TAKE_DUE && req->due_cb != NULL) {
         req->due_cb(req->data, st, NULL, 0, error);
     } else if (req->verb != DC_KV_EXPIRY_TAKE_DUE && req->cb != NULL) {
@@ -345,6 +349,7 @@ static void expire(struct memory *m)
     } else {
         dc_timer_start(&m->timer, (uint64_t)(node->at_ms - now), 0);
     }
+    m->entries->value = (int64_t)m->n_entries;
 }
 
 static void on_timer(struct dc_timer *t)
@@ -395,6 +400,7 @@ static void on_turn(struct dc_turn *turn)
         struct call *c = DC_LIST_ENTRY(m->calls.next, struct call, link);
         dc_list_remove(&c->link);
         m->n_calls--;
+        m->waiting->value = (int64_t)m->n_calls;
         if (c->is_canceled || m->is_closing) {
             answer(m, &c->req, DC_CANCELED, DC_SLICE_NULL, 0);
         } else {
@@ -439,6 +445,7 @@ static enum dc_status memory_submit(struct dc_kv *kv, const struct dc_kv_request
     c->req.value.ptr = bytes + req->key.len;
     dc_list_push_back(&m->calls, &c->link);
     m->n_calls++;
+    m->waiting->value = (int64_t)m->n_calls;
     dc_turn_schedule(m->loop, &m->turn);
     *op = req->cb == NULL && req->due_cb == NULL ? NULL : &c->op;
     return DC_OK;
@@ -461,9 +468,13 @@ enum dc_status dc_kv_memory_open(struct dc_loop *loop, const struct dc_kv_opts *
 {
     (void)err; /* cannot fail; other backends can */
     struct memory *m = dc_calloc(1, sizeof(*m));
-    m->kv.backend = &memory_backend;
+    dc_kv_init(&m->kv, &memory_backend, opts);
     m->loop = loop;
     m->log = opts->log;
+    m->entries = dc_metrics_gauge(opts->metrics, "daarion_kv_entries", NULL,
+                                  "Keys, leases and members kept in this process");
+    m->waiting = dc_metrics_gauge(opts->metrics, "daarion_kv_waiting", NULL,
+                                  "Calls that wait for the end of the turn");
     m->max_entries = opts->max_keys == 0 ? MAX_KEYS_DEFAULT : opts->max_keys;
     dc_random_fill(NULL, m->seed, sizeof(m->seed));
     dc_map_init(&m->keys, m->seed);

@@ -36,7 +36,15 @@ struct dc_kv_backend {
 /* First member of every backend's own struct. */
 struct dc_kv {
     const struct dc_kv_backend *backend;
+    struct dc_counter *calls, *failed;
 };
+
+/* What all backends have in common. */
+void dc_kv_init(struct dc_kv *kv, const struct dc_kv_backend *backend,
+                const struct dc_kv_opts *opts);
+/* A call that was accepted has ended badly: counted unless somebody wanted it so (cancelled) or it
+ * is an answer (a lease that another holds). */
+void dc_kv_count_failure(struct dc_kv *kv, enum dc_status st);
 
 enum dc_status dc_kv_memory_open(struct dc_loop *loop, const struct dc_kv_opts *opts,
                                  struct dc_kv **out, struct dc_error *err);

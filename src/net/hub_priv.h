@@ -8,7 +8,7 @@
 #include "net/stream_priv.h"
 
 /* A batch for one socket is cut at this size (but holds at least one frame). */
-#define DC_BATCH_MAX_BYTES (128u * 1024u)
+#define DC_BATCH_MAX_BYTES ((size_t)128 * 1024)
 /* Batches kept during a flush: the common cursor, and a few of those who were behind. */
 #define DC_TOPIC_BATCHES 4u
 #define DC_TOPIC_KEY_MAX 200u

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 
 #define LOG_DEFAULT_FRAMES 1024u
-#define LOG_DEFAULT_BYTES  (1024u * 1024u)
+#define LOG_DEFAULT_BYTES  ((size_t)1024 * 1024)
 #define LOG_FIRST_CAP      16u
 #define ENDINGS_MIN        1024u
 

@@ -6,7 +6,7 @@
 #include "net/hub_priv.h"
 
 #define TAIL_MIN_BYTES 512u
-#define TAIL_MAX_BYTES (16u * 1024u)
+#define TAIL_MAX_BYTES ((size_t)16 * 1024)
 #define TOPIC_BLOBS    16u /* of one writev; more topics follow in the next turn */
 
 struct dc_pending {

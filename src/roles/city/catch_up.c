@@ -131,6 +131,9 @@ static void on_timer(struct dc_timer *t)
 void dc_catch_up_doubt(struct dc_city *city)
 {
     struct dc_catch_up *cu = city->catch_up;
+    if (cu == NULL) {
+        return; /* nothing is loaded yet */
+    }
     cu->step = 0;
     if (!cu->is_comparing) {
         schedule(cu);
@@ -139,7 +142,7 @@ void dc_catch_up_doubt(struct dc_city *city)
 
 bool dc_catch_up_is_in_doubt(const struct dc_city *city)
 {
-    return city->catch_up->step < DC_ARRAY_LEN(pauses_ms);
+    return city->catch_up != NULL && city->catch_up->step < DC_ARRAY_LEN(pauses_ms);
 }
 
 struct dc_catch_up *dc_catch_up_create(struct dc_city *city)

@@ -19,6 +19,7 @@ static void publish(struct dc_city *city, struct dc_slice subject, struct dc_sli
     if (st != DC_OK) {
         DC_LOG_WARN_EVENT(city->ctx->log, "city.publish_failed", DC_LF_T("subject", subject),
                           DC_LF_Z("code", dc_status_code(st)));
+        dc_catch_up_doubt(city); /* committed, and nobody has heard of it */
     }
     dc_strbuf_free(payload);
 }

@@ -65,9 +65,12 @@ static const char *activity_name(enum dc_session_activity activity)
 
 static void tell_session(struct dc_city *city, const struct dc_session *s, const char *op_z)
 {
+    char id[64];
+    int n = snprintf(id, sizeof(id), "%s-%llu", city->gateway_id, (unsigned long long)s->number);
+    DC_ASSERT(n > 0 && (size_t)n < sizeof(id));
     const struct event e = {.op = op_z,
                             .status = activity_name(s->activity),
-                            .session_id = dc_slice_z(s->id),
+                            .session_id = dc_slice_z(id),
                             .user_id = s->user_id,
                             .username = s->username,
                             .room = s->room};
@@ -131,9 +134,7 @@ void dc_sessions_destroy(struct dc_city_sessions *ss)
 void dc_session_init(struct dc_city *city, struct dc_session *s)
 {
     dc_list_init(&s->link);
-    int n = snprintf(s->id, sizeof(s->id), "%s-%llu", city->gateway_id,
-                     (unsigned long long)++city->next_session);
-    DC_ASSERT(n > 0 && (size_t)n < sizeof(s->id));
+    s->number = ++city->next_session;
 }
 
 static void keep_lease_key(struct dc_city *city, struct dc_slice user_id)

@@ -7,8 +7,6 @@
 
 #include "roles/city/rooms.h"
 
-#define DC_SESSION_ID_MAX 64
-
 /* What a session knows of its person. A room's socket knows nothing: it is passive, and counts as
  * online only while no heartbeat says otherwise. */
 enum dc_session_activity { DC_SESSION_PASSIVE, DC_SESSION_ONLINE, DC_SESSION_AWAY };
@@ -16,7 +14,7 @@ enum dc_session_activity { DC_SESSION_PASSIVE, DC_SESSION_ONLINE, DC_SESSION_AWA
 /* Embedded in a socket. Texts belong to the socket and stay as they are while it is live. */
 struct dc_session {
     struct dc_list link;
-    char id[DC_SESSION_ID_MAX];
+    uint64_t number; /* of this gateway; others see "<gateway>-<number>" */
     struct dc_slice user_id, username;
     enum dc_session_activity activity; /* zero: passive */
     bool is_live;                      /* has beaten */
@@ -30,7 +28,7 @@ DC_MUST_USE enum dc_status dc_sessions_create(struct dc_city *city, struct dc_ci
 /* All sessions must have been closed. NULL is allowed. */
 void dc_sessions_destroy(struct dc_city_sessions *ss);
 
-/* Gives the session its id; nothing is told yet. */
+/* Gives the session its number; nothing is told yet. */
 void dc_session_init(struct dc_city *city, struct dc_session *s);
 /* Renews the lease, and the kv key presence:user:{id} for those who read it (city-backend §3).
  * Beats that say nothing new are told at most 64 times in a lease, however many a client sends: so

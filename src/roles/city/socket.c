@@ -1,6 +1,8 @@
 /* The common part of the city's sockets. */
 #include "roles/city/socket.h"
 
+#include "base/mem.h"
+
 /* --- sending --- */
 
 void dc_socket_send(struct dc_socket *s, struct dc_jsonw *w)
@@ -37,8 +39,8 @@ void dc_socket_error(struct dc_socket *s, const struct dc_error *err, struct dc_
     }
     dc_socket_send(s, &w);
     dc_strbuf_free(&out);
-    DC_LOG_DEBUG_EVENT(s->city->ctx->log, "city.frame_refused", DC_LF_T("user_id", s->who.user_id),
-                       DC_LF_ERR(err));
+    DC_LOG_DEBUG_EVENT(s->city->ctx->log, "city.frame_refused",
+                       DC_LF_T("user_id", s->session.user_id), DC_LF_ERR(err));
 }
 
 void dc_socket_unknown_event(struct dc_socket *s)
@@ -74,7 +76,7 @@ static bool is_within_budget(struct dc_socket *s)
     }
     if (s->window_frames > 2 * DC_SOCKET_FRAMES_PER_S) {
         DC_LOG_WARN_EVENT(s->city->ctx->log, "city.socket_flood",
-                          DC_LF_T("user_id", s->who.user_id));
+                          DC_LF_T("user_id", s->session.user_id));
         dc_ws_close(s->ws, DC_WS_RATE_LIMITED, DC_S("rate_limited"));
         return false;
     }
@@ -86,7 +88,7 @@ static bool is_within_budget(struct dc_socket *s)
 
 bool dc_socket_is_entitled(struct dc_socket *s)
 {
-    if (s->who.is_verified && s->who.expires_at.ms <= dc_utc_now().ms) {
+    if (s->is_verified && s->expires_at.ms <= dc_utc_now().ms) {
         dc_ws_close(s->ws, DC_WS_UNAUTHORIZED, DC_S("token_expired"));
         return false;
     }
@@ -144,12 +146,33 @@ bool dc_socket_input(struct dc_socket *s, const struct dc_field *fields, size_t 
     return false;
 }
 
+/* The session's texts: a token's are bounded by its length, a claim's by the rules of ids. */
+static void set_names(struct dc_socket *s, struct dc_slice user_id, struct dc_slice username)
+{
+    char *names = dc_alloc(user_id.len + username.len + 1);
+    if (user_id.len > 0) {
+        memcpy(names, user_id.ptr, user_id.len);
+    }
+    if (username.len > 0) {
+        memcpy(names + user_id.len, username.ptr, username.len);
+    }
+    dc_free(s->names);
+    s->names = names;
+    s->session.user_id = dc_slice_make(names, user_id.len);
+    s->session.username = dc_slice_make(names + user_id.len, username.len);
+}
+
 bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed)
 {
     struct dc_error err = {0};
+    struct dc_arena arena;
+    struct dc_identity who = {.user_id = s->session.user_id,
+                              .username = s->session.username,
+                              .expires_at = s->expires_at,
+                              .is_verified = s->is_verified};
     bool is_settled = s->is_bound || s->session.is_live;
-    if (!s->who.is_verified && is_settled) {
-        if (claimed.len == 0 || dc_slice_eq(claimed, s->who.user_id)) {
+    if (!s->is_verified && is_settled) {
+        if (claimed.len == 0 || dc_slice_eq(claimed, who.user_id)) {
             return true;
         }
         (void)dc_fail_code(&err, DC_FORBIDDEN, "user_mismatch",
@@ -157,14 +180,16 @@ bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed)
         dc_socket_error(s, &err, DC_SLICE_NULL, 0);
         return false;
     }
-    if (!dc_identity_claim(&s->city->ctx->auth, &s->arena, claimed, &s->who, &err)) {
+    dc_arena_init(&arena, 512, 4096);
+    bool is_his = dc_identity_claim(&s->city->ctx->auth, &arena, claimed, &who, &err);
+    if (!is_his) {
         dc_socket_error(s, &err, DC_SLICE_NULL, 0);
-        return false;
+    } else if (!s->is_verified) {
+        set_names(s, who.user_id, who.username);
+        s->is_bound = claimed.len > 0;
     }
-    s->is_bound = claimed.len > 0;
-    s->session.user_id = s->who.user_id;
-    s->session.username = s->who.username;
-    return true;
+    dc_arena_free(&arena);
+    return is_his;
 }
 
 struct dc_cursor dc_cursor_take(const struct dc_cursor_query *q)
@@ -214,18 +239,13 @@ void dc_socket_refuse(struct dc_city *city, struct dc_http_request *r, uint16_t 
 }
 
 /* Copies the identity out of the request. */
-static bool init(struct dc_socket *s, struct dc_city *city, const struct dc_identity *who)
+static void init(struct dc_socket *s, struct dc_city *city, const struct dc_identity *who)
 {
     s->city = city;
-    dc_arena_init(&s->arena, 160, 4096);
-    s->who = *who;
-    s->who.user_id = dc_arena_dup(&s->arena, who->user_id);
-    s->who.username = dc_arena_dup(&s->arena, who->username);
-    s->who.roles = DC_SLICE_NULL;
+    s->is_verified = who->is_verified;
+    s->expires_at = who->expires_at;
     dc_session_init(city, &s->session);
-    s->session.user_id = s->who.user_id;
-    s->session.username = s->who.username;
-    return s->who.user_id.ptr != NULL && s->who.username.ptr != NULL;
+    set_names(s, who->user_id, who->username);
 }
 
 bool dc_socket_open(struct dc_socket *s, struct dc_city *city, struct dc_http_request *r,
@@ -247,16 +267,14 @@ bool dc_socket_open(struct dc_socket *s, struct dc_city *city, struct dc_http_re
         dc_socket_refuse(city, r, DC_WS_UNAUTHORIZED, dc_slice_z(dc_error_code(&err)));
         return false;
     }
-    if (st == DC_OK && !init(s, city, &who)) {
-        st = dc_fail(&err, DC_NO_MEMORY, 0, "%s", dc_status_text(DC_NO_MEMORY));
-    }
     if (st != DC_OK) {
         dc_http_reply_error(r, &err);
-    } else {
-        s->ws = dc_ws_accept(city->ctx->ws, r, cls, s, subprotocol_of(r));
+        return false;
     }
+    init(s, city, &who);
+    s->ws = dc_ws_accept(city->ctx->ws, r, cls, s, subprotocol_of(r));
     if (s->ws == NULL) {
-        dc_arena_free(&s->arena);
+        dc_free(s->names);
     }
     return s->ws != NULL;
 }
@@ -264,5 +282,5 @@ bool dc_socket_open(struct dc_socket *s, struct dc_city *city, struct dc_http_re
 void dc_socket_deinit(struct dc_socket *s)
 {
     dc_session_close(s->city, &s->session);
-    dc_arena_free(&s->arena);
+    dc_free(s->names);
 }

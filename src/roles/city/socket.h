@@ -12,14 +12,15 @@ struct dc_socket {
     struct dc_city *city;
     struct dc_ws *ws;
     struct dc_session session;
-    struct dc_identity who;     /* texts in the arena */
-    struct dc_arena arena;      /* identity only; small */
+    char *names;                /* user_id and username of the session, one piece */
     struct dc_topic *cursor_of; /* error and pong frames carry its cursor; NULL: none */
     uint64_t replayed_to;       /* while is_replaying: the client's own place in cursor_of */
     bool is_replaying;
-    bool is_bound; /* without a token: it has said who it is, for good */
-    struct dc_mono window;
+    bool is_bound;    /* without a token: it has said who it is, for good */
+    bool is_verified; /* by a token, valid until expires_at */
     uint32_t window_frames;
+    struct dc_mono window;
+    struct dc_utc expires_at;
 };
 
 /* First half of every socket route: 426 without an upgrade; identifies; accepts; closes with 4401

@@ -106,7 +106,7 @@ static void heartbeat(struct presence_socket *s, const json_t *object)
     }
     if (!s->has_beaten) {
         s->has_beaten = true;
-        dc_people_repeat(city->people, s->base.who.user_id);
+        dc_people_repeat(city->people, s->base.session.user_id);
     }
     dc_session_beat(city, &s->base.session, is_away ? DC_SESSION_AWAY : DC_SESSION_ONLINE);
 }

@@ -8,6 +8,7 @@
  * the crowd is held with the chat, and joined first, because the topics that a socket joined last
  * are written first.  What the client asks meanwhile waits: it is answered after what it missed. */
 #include "base/mem.h"
+#include "net/conn.h"
 #include "roles/city/catch_up.h"
 #include "roles/city/chat.h"
 #include "roles/city/messages.h"
@@ -16,7 +17,8 @@
 
 #define SNAPSHOT_PEOPLE 100
 #define REPLAY_MAX      1000
-#define REPLAY_PAGE     200
+#define REPLAY_PAGE     50
+#define REPLAY_AHEAD    (1024 * 1024) /* bytes that a client may leave unread while it is served */
 
 struct room_socket {
     struct dc_socket base; /* first: callbacks of net get it as the whole */
@@ -184,6 +186,17 @@ static void replay_page(struct room_socket *s, const struct dc_db_result *rows)
     }
 }
 
+/* The pages pile up unread: the client goes, with the place to come back to. */
+static void replay_too_slow(struct room_socket *s)
+{
+    char reason[64];
+    int n = snprintf(reason, sizeof(reason), "slow_consumer offset=%llu",
+                     (unsigned long long)s->base.replayed_to);
+    DC_ASSERT(n > 0 && (size_t)n < sizeof(reason));
+    dc_ws_pause(s->base.ws, false);
+    dc_ws_close(s->base.ws, DC_WS_SLOW_CONSUMER, dc_slice_make(reason, (size_t)n));
+}
+
 static void on_replay(void *data, enum dc_status st, const struct dc_db_result *const *results,
                       size_t n, const struct dc_error *err)
 {
@@ -195,6 +208,8 @@ static void on_replay(void *data, enum dc_status st, const struct dc_db_result *
         maybe_free(s);
     } else if (st != DC_OK) {
         replay_fail(s, err);
+    } else if (dc_conn_queued_bytes(dc_ws_conn(s->base.ws)) > REPLAY_AHEAD) {
+        replay_too_slow(s);
     } else if (!s->is_unsure || judge_cursor(s, results[0])) {
         replay_page(s, results[1]);
     }
@@ -359,7 +374,7 @@ static void message_send(struct room_socket *s, const json_t *object)
     if (!read_message(s, object, &f)) {
         return;
     }
-    uint64_t wait_ms = dc_city_message_wait_ms(city, s->base.who.user_id);
+    uint64_t wait_ms = dc_city_message_wait_ms(city, s->base.session.user_id);
     if (wait_ms > 0) {
         (void)dc_fail(&err, DC_LIMIT, 0, "too many messages, try again a little later");
         dc_socket_error(&s->base, &err, f.idempotency_key, wait_ms);
@@ -372,8 +387,8 @@ static void message_send(struct room_socket *s, const json_t *object)
         send->key = dc_slice_make(send->key_text, f.idempotency_key.len);
     }
     const struct dc_message_draft draft = {.room = s->room,
-                                           .user_id = s->base.who.user_id,
-                                           .username = s->base.who.username,
+                                           .user_id = s->base.session.user_id,
+                                           .username = s->base.session.username,
                                            .body = f.body,
                                            .idempotency_key = f.idempotency_key};
     if (dc_city_message_send(city, &draft, on_sent, send, &err) != DC_OK) {
@@ -412,8 +427,8 @@ static void echo_join(struct room_socket *s)
     dc_jsonw_object(&w);
     dc_jsonw_key_text(&w, "event", DC_S("room.join"));
     dc_jsonw_key_text(&w, "room_id", s->room->row.id);
-    dc_jsonw_key_text(&w, "user_id", s->base.who.user_id);
-    dc_jsonw_key_text(&w, "username", s->base.who.username);
+    dc_jsonw_key_text(&w, "user_id", s->base.session.user_id);
+    dc_jsonw_key_text(&w, "username", s->base.session.username);
     dc_socket_send(&s->base, &w);
     dc_strbuf_free(&out);
 }
@@ -431,7 +446,7 @@ static void join_or_leave(struct room_socket *s, const json_t *object, bool join
         return;
     }
     dc_session_join(s->base.city, &s->base.session, s->room);
-    if (dc_people_is_member(s->room, s->base.who.user_id)) {
+    if (dc_people_is_member(s->room, s->base.session.user_id)) {
         echo_join(s);
     }
 }

@@ -6,6 +6,8 @@
 #include <string.h>
 /* cmocka needs the four above */
 #include <cmocka.h>
+#include <errno.h>
+#include <limits.h>
 
 static void every_status_has_a_number_a_code_and_a_text(void **state)
 {
@@ -92,6 +94,15 @@ static void nobody_needs_to_ask_for_the_error(void **state)
     assert_int_equal(dc_fail_code(NULL, DC_CONFLICT, "x", "%d", 1), DC_CONFLICT);
 }
 
+static void every_errno_value_has_a_text(void **state)
+{
+    (void)state;
+    assert_string_equal(dc_errno_text(ENOENT), "No such file or directory");
+    assert_string_equal(dc_errno_text(EACCES), "Permission denied");
+    assert_string_equal(dc_errno_text(-1), "unknown error");
+    assert_string_equal(dc_errno_text(INT_MAX), "unknown error");
+}
+
 static void a_long_text_is_cut(void **state)
 {
     (void)state;
@@ -112,6 +123,7 @@ int main(void)
         cmocka_unit_test(failing_fills_the_error_and_returns_the_status),
         cmocka_unit_test(a_specific_code_replaces_the_code_of_the_status),
         cmocka_unit_test(nobody_needs_to_ask_for_the_error),
+        cmocka_unit_test(every_errno_value_has_a_text),
         cmocka_unit_test(a_long_text_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,7 +52,8 @@ static inline void remove_tree(const char *path)
     for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
             char below[512];
-            snprintf(below, sizeof(below), "%s/%s", path, e->d_name);
+            int n = snprintf(below, sizeof(below), "%s/%s", path, e->d_name);
+            assert_in_range(n, 1, sizeof(below) - 1);
             remove_tree(below);
         }
     }

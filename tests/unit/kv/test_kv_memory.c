@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -107,11 +108,56 @@ static void health_is_ok_and_failures_nobody_waits_for_are_harmless(void **state
     dc_health_destroy(health);
 }
 
+static int64_t metric(struct dc_metrics *m, const char *name)
+{
+    struct dc_strbuf page = {0};
+    dc_metrics_render(m, &page);
+    dc_strbuf_add_char(&page, '\0');
+    assert_true(dc_strbuf_ok(&page));
+    char line[128];
+    assert_true(snprintf(line, sizeof(line), "\n%s ", name) < (int)sizeof(line));
+    const char *at = strstr(page.ptr, line);
+    assert_non_null(at);
+    int64_t v = strtoll(at + strlen(line), NULL, 10);
+    dc_strbuf_free(&page);
+    return v;
+}
+
+static void calls_failures_and_what_is_kept_are_counted(void **state)
+{
+    (void)state;
+    struct dc_metrics *metrics = dc_metrics_create();
+    struct rig g;
+    const struct dc_kv_opts opts = {.max_keys = 1, .metrics = metrics};
+    open_rig(&g, &opts);
+    assert_int_equal(set(&g, "a", 0), DC_OK);
+    assert_int_equal(metric(metrics, "daarion_kv_entries"), 1);
+    assert_int_equal(metric(metrics, "daarion_kv_waiting"), 0);
+    assert_int_equal(set(&g, "b", 0), DC_LIMIT); /* 1: ended badly */
+    assert_int_equal(dc_kv_get(g.kv, DC_S(""), on_answer, &g, NULL), DC_INVALID); /* 2: refused */
+    assert_int_equal(dc_kv_set(g.kv, DC_S("b"), DC_S("v"), 0, NULL, NULL, NULL), DC_OK);
+    assert_int_equal(metric(metrics, "daarion_kv_waiting"), 1);
+    assert_int_equal(set(&g, "c", 0), DC_LIMIT); /* 3 and 4: nobody waited for the one before */
+    /* An answer, though no success: */
+    struct dc_op *op = NULL;
+    unsigned n = g.n_answers;
+    assert_int_equal(dc_kv_lease_release(g.kv, DC_S("l"), DC_S("h"), on_answer, &g, &op), DC_OK);
+    while (g.n_answers == n) {
+        dc_loop_run(g.loop);
+    }
+    assert_int_equal(g.status, DC_CONFLICT);
+    assert_int_equal(metric(metrics, "daarion_kv_failed_total"), 4);
+    assert_int_equal(metric(metrics, "daarion_kv_calls_total"), 6);
+    close_rig(&g);
+    dc_metrics_destroy(metrics);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(expired_keys_make_room_although_nobody_touches_them),
         cmocka_unit_test(an_address_that_nobody_can_speak_is_refused),
+        cmocka_unit_test(calls_failures_and_what_is_kept_are_counted),
         cmocka_unit_test(health_is_ok_and_failures_nobody_waits_for_are_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
