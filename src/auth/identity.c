@@ -161,6 +161,20 @@ bool dc_allow_public(const struct dc_auth *auth, struct dc_http_request *r)
     return false;
 }
 
+bool dc_require_token(const struct dc_auth *auth, struct dc_http_request *r)
+{
+    struct dc_identity who;
+    struct dc_error err = {0};
+    enum dc_status st = dc_identify(auth, r, &who, &err);
+    if (st == DC_OK && !who.is_verified && !auth->is_open) {
+        st = dc_fail(&err, DC_UNAUTHORIZED, 0, "a token is needed");
+    }
+    if (st != DC_OK) {
+        refuse(r, &err);
+    }
+    return st == DC_OK;
+}
+
 bool dc_require_identity(const struct dc_auth *auth, struct dc_http_request *r,
                          struct dc_slice claimed, struct dc_identity *out)
 {

@@ -39,6 +39,10 @@ DC_MUST_USE bool dc_identity_claim(const struct dc_auth *auth, struct dc_arena *
 /* For reads that are open to everybody: a token that is there must be valid all the same; answers
  * 401 itself and returns false otherwise. */
 DC_MUST_USE bool dc_allow_public(const struct dc_auth *auth, struct dc_http_request *r);
+/* For writes, before anything else of the request is looked at, so that strangers learn nothing
+ * about rooms and bodies: a valid token must be there (in open mode: none, or a valid one); answers
+ * 401 itself and returns false otherwise. */
+DC_MUST_USE bool dc_require_token(const struct dc_auth *auth, struct dc_http_request *r);
 /* Both steps for a request that needs somebody: answers 401 or 403 itself and returns false. */
 DC_MUST_USE bool dc_require_identity(const struct dc_auth *auth, struct dc_http_request *r,
                                      struct dc_slice claimed, struct dc_identity *out);

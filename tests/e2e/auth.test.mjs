@@ -123,6 +123,13 @@ describe('with tokens required', () => {
       });
     }
 
+    for (const [target, body] of [['/api/city/rooms', { name: '' }], ['/api/city/rooms/no-such-room/messages', { body: '' }],
+      ['/api/city/rooms/general/messages', { body: 5 }], ['/api/city/rooms/no-such-room/join', {}]]) {
+      test(`a stranger who writes to ${target} learns only that a token is needed`, async () => {
+        assertError(await city.api.post(target, body), 401, 'unauthorized');
+      });
+    }
+
     test('an empty bearer and another scheme are refused', async () => {
       for (const header of ['Bearer', 'Bearer ', 'Basic dXNlcjpwYXNz', good]) {
         const response = await city.api.get('/api/auth/me', { headers: { Authorization: header } });

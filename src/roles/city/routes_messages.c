@@ -167,12 +167,13 @@ static bool read_message(struct dc_city *city, struct dc_http_request *r, struct
 static void post_message(void *ctx, struct dc_http_request *r)
 {
     struct dc_city *city = ctx;
-    struct dc_city_room *room = dc_city_room_of(city, r);
+    const struct dc_auth *auth = &city->ctx->auth;
+    struct dc_city_room *room = dc_require_token(auth, r) ? dc_city_room_of(city, r) : NULL;
     struct message_body body = {0};
     struct dc_identity who;
     struct dc_error err = {0};
     if (room == NULL || !read_message(city, r, &body) ||
-        !dc_require_identity(&city->ctx->auth, r, body.user_id, &who)) {
+        !dc_require_identity(auth, r, body.user_id, &who)) {
         return;
     }
     uint64_t wait_ms = dc_city_message_wait_ms(city, who.user_id);

@@ -265,7 +265,7 @@ static void create_room(void *ctx, struct dc_http_request *r)
     struct dc_city *city = ctx;
     struct room_body body = {0};
     struct dc_identity who;
-    if (!dc_city_is_ready(city, r) ||
+    if (!dc_require_token(&city->ctx->auth, r) || !dc_city_is_ready(city, r) ||
         !dc_http_read_json(r, room_fields, DC_ARRAY_LEN(room_fields), &body) ||
         !dc_require_identity(&city->ctx->auth, r, body.user_id, &who)) {
         return;
@@ -316,11 +316,12 @@ static const struct dc_field who_fields[] = {
 
 static void join_or_leave(struct dc_city *city, struct dc_http_request *r, bool joins)
 {
-    struct dc_city_room *room = dc_city_room_of(city, r);
+    const struct dc_auth *auth = &city->ctx->auth;
+    struct dc_city_room *room = dc_require_token(auth, r) ? dc_city_room_of(city, r) : NULL;
     struct who_body body = {0};
     struct dc_identity who;
     if (room == NULL || !dc_http_read_json(r, who_fields, DC_ARRAY_LEN(who_fields), &body) ||
-        !dc_require_identity(&city->ctx->auth, r, body.user_id, &who)) {
+        !dc_require_identity(auth, r, body.user_id, &who)) {
         return;
     }
     if (dc_sessions_http_member(city, who.user_id, who.username, room, joins) != DC_OK) {

@@ -18,7 +18,8 @@
 #define SNAPSHOT_PEOPLE 100
 #define REPLAY_MAX      1000
 #define REPLAY_PAGE     50
-#define REPLAY_AHEAD    (1024 * 1024) /* bytes that a client may leave unread while it is served */
+#define REPLAY_AHEAD                                                                               \
+    ((size_t)1024 * 1024) /* bytes that a client may leave unread while it is served */
 
 struct room_socket {
     struct dc_socket base; /* first: callbacks of net get it as the whole */
