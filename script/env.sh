@@ -5,10 +5,16 @@ cd "$ROOT"
 NODE_MIN_MAJOR=20
 NODE_MIN_MINOR=19
 NODE_HOME=$ROOT/build-tools/node # used only where the system's Node is missing or too old
-if [ -x "$NODE_HOME/node_modules/node/bin/node" ]; then
-    PATH=$NODE_HOME/node_modules/node/bin:$PATH
-fi
-export PATH
+
+# Prefers the project's own Node once it is there (script/setup may just have installed it).
+use_node() {
+    local bin=$NODE_HOME/node_modules/node/bin
+    if [ -x "$bin/node" ] && [[ ":$PATH:" != *":$bin:"* ]]; then
+        export PATH=$bin:$PATH
+        hash -r
+    fi
+}
+use_node
 
 say() {
     printf '\033[1m==> %s\033[0m\n' "$*" >&2
@@ -56,8 +62,7 @@ need_node() {
         say "installing a newer Node with npm"
         mkdir -p "$NODE_HOME"
         npm install --loglevel=error --no-fund --no-audit --prefix "$NODE_HOME" node@22 >&2
-        PATH=$NODE_HOME/node_modules/node/bin:$PATH
-        hash -r
+        use_node
     fi
     node_is_new_enough
 }
@@ -65,6 +70,7 @@ need_node() {
 # npm ci in a folder, unless what is installed is what the lock file says.
 need_modules() {
     local dir=$1
+    use_node
     if ! cmp -s "$dir/package-lock.json" "$dir/node_modules/.installed-lock.json"; then
         say "installing the packages of $dir"
         (cd "$dir" && npm ci --no-fund --no-audit --loglevel=error >&2)

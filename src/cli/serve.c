@@ -503,13 +503,8 @@ static struct dc_log *open_log(const struct dc_settings *s)
     struct dc_log_opts opts = {.level = DC_LOG_INFO, .fd = STDERR_FILENO};
     opts.is_json = strcmp(s->log_format, "json") == 0 ||
                    (strcmp(s->log_format, "auto") == 0 && isatty(STDERR_FILENO) == 0);
-    if (strcmp(s->log_level, "debug") == 0) {
-        opts.level = DC_LOG_DEBUG;
-    } else if (strcmp(s->log_level, "warn") == 0) {
-        opts.level = DC_LOG_WARN;
-    } else if (strcmp(s->log_level, "error") == 0) {
-        opts.level = DC_LOG_ERROR;
-    }
+    bool is_known = dc_log_level_parse(dc_slice_z(s->log_level), &opts.level);
+    DC_ASSERT(is_known); /* one of the words of the option table */
     return dc_log_create(&opts);
 }
 

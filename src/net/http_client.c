@@ -19,6 +19,7 @@ struct dc_http_client {
     struct dc_timer timer;
     struct dc_turn turn; /* delivers cancellations, ends closing */
     struct dc_list calls, ended;
+    size_t n_calls;      /* in both lists */
     size_t open_handles; /* the timer and every watcher */
     bool is_closing;
 };
@@ -92,6 +93,7 @@ static void deliver(struct call *call)
 {
     struct dc_error err = {0};
     enum dc_status st = outcome_of(call, &err);
+    call->client->n_calls--; /* before the callback: it may start another */
     if (st != DC_OK) {
         call->cb(call->data, st, NULL, &err);
         call_free(call);
@@ -432,6 +434,9 @@ enum dc_status dc_http_client_call(struct dc_http_client *c, const struct dc_htt
     if (c->is_closing) {
         return dc_fail(err, DC_CLOSED, 0, "the HTTP client is closed");
     }
+    if (c->n_calls >= DC_HTTP_CLIENT_MAX_CALLS) {
+        return dc_fail(err, DC_LIMIT, 0, "too many calls under way");
+    }
     CURL *easy = curl_easy_init();
     if (easy == NULL) {
         return dc_fail(err, DC_NO_MEMORY, 0, "libcurl: no memory");
@@ -457,6 +462,7 @@ enum dc_status dc_http_client_call(struct dc_http_client *c, const struct dc_htt
         return dc_fail(err, DC_INTERNAL, (int)mrc, "libcurl: %s", curl_multi_strerror(mrc));
     }
     dc_list_push_back(&c->calls, &call->link);
+    c->n_calls++;
     if (op != NULL) {
         *op = &call->op;
     }

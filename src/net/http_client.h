@@ -6,6 +6,9 @@
 #include "base/slice.h"
 #include "rt/op.h"
 
+/* Calls under way at a time; further ones are DC_LIMIT. */
+#define DC_HTTP_CLIENT_MAX_CALLS 1024
+
 struct dc_http_client;
 DC_MUST_USE enum dc_status dc_http_client_create(struct dc_loop *loop, struct dc_http_client **out,
                                                  struct dc_error *err);

@@ -128,7 +128,7 @@ static void on_loaded(void *data, enum dc_status st, const struct dc_db_result *
         } else {
             city->is_loaded = true;
             city->catch_up = dc_catch_up_create(city);
-            dc_sessions_announce_room(city, NULL);
+            dc_sessions_announce_all(city);
             DC_LOG_INFO_EVENT(city->ctx->log, "city.ready",
                               DC_LF_I("rooms", dc_city_rooms_count(city->rooms)));
             city->ready(city->ready_data);

@@ -6,10 +6,15 @@
 
 /* Beats without news are told once in this part of a lease. */
 #define BEATS_IN_A_LEASE 64
+/* Told in one turn when everything is announced: the bus and the loop have others to serve. */
+#define ANNOUNCED_A_TURN 256
 
 struct dc_city_sessions {
     struct dc_city *city;
     struct dc_list live;
+    struct dc_list announcing;            /* those of live that are still to be announced */
+    const struct dc_city_room *next_room; /* likewise; NULL: all rooms have been */
+    struct dc_turn turn;
     struct dc_bus_sub *announce_sub;
     char subject[64];
 };
@@ -79,23 +84,43 @@ static void tell_session(struct dc_city *city, const struct dc_session *s, const
 
 void dc_sessions_announce_room(struct dc_city *city, const struct dc_city_room *room)
 {
-    const struct dc_city_room *at = room != NULL ? room : dc_city_rooms_next(city->rooms, NULL);
-    while (at != NULL) {
-        const struct event e = {
-            .op = "room", .session_id = DC_S("-"), .user_id = DC_S("-"), .room = at};
-        (void)tell(city, &e); /* logged; whoever joins it names it again */
-        at = room != NULL ? NULL : dc_city_rooms_next(city->rooms, at);
+    const struct event e = {
+        .op = "room", .session_id = DC_S("-"), .user_id = DC_S("-"), .room = room};
+    (void)tell(city, &e); /* logged; whoever joins it names it again */
+}
+
+static void announce_some(struct dc_turn *turn)
+{
+    struct dc_city_sessions *ss = DC_CONTAINER_OF(turn, struct dc_city_sessions, turn);
+    size_t n = 0;
+    while (ss->next_room != NULL && n++ < ANNOUNCED_A_TURN) {
+        dc_sessions_announce_room(ss->city, ss->next_room);
+        ss->next_room = dc_city_rooms_next(ss->city->rooms, ss->next_room);
     }
+    while (!dc_list_is_empty(&ss->announcing) && n++ < ANNOUNCED_A_TURN) {
+        struct dc_session *s = DC_LIST_ENTRY(ss->announcing.next, struct dc_session, link);
+        dc_list_remove(&s->link);
+        dc_list_push_back(&ss->live, &s->link);
+        tell_session(ss->city, s, "beat");
+    }
+    if (ss->next_room != NULL || !dc_list_is_empty(&ss->announcing)) {
+        dc_turn_schedule(ss->city->ctx->loop, &ss->turn);
+    }
+}
+
+void dc_sessions_announce_all(struct dc_city *city)
+{
+    struct dc_city_sessions *ss = city->sessions;
+    ss->next_room = dc_city_rooms_next(city->rooms, NULL);
+    dc_list_move_all(&ss->announcing, &ss->live);
+    dc_turn_schedule(city->ctx->loop, &ss->turn);
 }
 
 static void on_announce(void *data, const struct dc_bus_message *m)
 {
     struct dc_city_sessions *ss = data;
     (void)m;
-    dc_sessions_announce_room(ss->city, NULL);
-    DC_LIST_FOREACH (it, &ss->live) {
-        tell_session(ss->city, DC_LIST_ENTRY(it, struct dc_session, link), "beat");
-    }
+    dc_sessions_announce_all(ss->city);
 }
 
 enum dc_status dc_sessions_create(struct dc_city *city, struct dc_city_sessions **out,
@@ -107,6 +132,8 @@ enum dc_status dc_sessions_create(struct dc_city *city, struct dc_city_sessions 
     *out = NULL;
     ss->city = city;
     dc_list_init(&ss->live);
+    dc_list_init(&ss->announcing);
+    dc_turn_init(&ss->turn, announce_some);
     int n = snprintf(ss->subject, sizeof(ss->subject), "city.session.%s", city->gateway_id);
     DC_ASSERT(n > 0 && (size_t)n < sizeof(ss->subject));
     enum dc_status st =
@@ -124,7 +151,8 @@ void dc_sessions_destroy(struct dc_city_sessions *ss)
     if (ss == NULL) {
         return;
     }
-    DC_ASSERT(dc_list_is_empty(&ss->live));
+    DC_ASSERT(dc_list_is_empty(&ss->live) && dc_list_is_empty(&ss->announcing));
+    dc_turn_cancel(&ss->turn);
     dc_bus_unsubscribe(ss->announce_sub);
     dc_free(ss);
 }

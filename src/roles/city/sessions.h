@@ -48,7 +48,8 @@ void dc_session_close(struct dc_city *city, struct dc_session *s);
 DC_MUST_USE enum dc_status dc_sessions_http_member(struct dc_city *city, struct dc_slice user_id,
                                                    struct dc_slice username,
                                                    const struct dc_city_room *room, bool joins);
-/* Tells the aggregator of a room (all of them: NULL). */
+/* Tells the aggregator of a room; or, some in each turn, of all rooms and all live sessions. */
 void dc_sessions_announce_room(struct dc_city *city, const struct dc_city_room *room);
+void dc_sessions_announce_all(struct dc_city *city);
 
 #endif

@@ -331,6 +331,30 @@ static void closing_cancels_what_runs_and_refuses_what_comes(void **state)
     setup_close(&s);
 }
 
+static void more_calls_than_allowed_are_refused_until_one_has_ended(void **state)
+{
+    (void)state;
+    struct setup s;
+    struct dc_error err = {0};
+    struct dc_op *ops[DC_HTTP_CLIENT_MAX_CALLS];
+    struct dc_op *op = NULL;
+    setup_open(&s);
+    struct dc_http_call call = {.method_z = "GET", .url_z = url(&s, "/echo"), .deadline_ms = 60000};
+    for (size_t i = 0; i < DC_ARRAY_LEN(ops); i++) {
+        assert_int_equal(dc_http_client_call(s.client, &call, on_answer, &s.res, &ops[i], &err),
+                         DC_OK);
+    }
+    assert_int_equal(dc_http_client_call(s.client, &call, on_answer, &s.res, &op, &err), DC_LIMIT);
+    assert_null(op);
+    for (size_t i = 0; i < DC_ARRAY_LEN(ops); i++) {
+        dc_op_cancel(ops[i]);
+    }
+    RUN_UNTIL(&s.f, s.res.n == DC_HTTP_CLIENT_MAX_CALLS);
+    get(&s, "/echo");
+    assert_int_equal(s.res.st, DC_OK);
+    setup_close(&s);
+}
+
 static void a_callback_may_close_the_client_or_cancel_another_call(void **state)
 {
     (void)state;
@@ -379,6 +403,7 @@ int main(void)
         cmocka_unit_test(answers_larger_than_allowed_are_refused),
         cmocka_unit_test(what_cannot_be_reached_or_spoken_is_an_upstream_error),
         cmocka_unit_test(closing_cancels_what_runs_and_refuses_what_comes),
+        cmocka_unit_test(more_calls_than_allowed_are_refused_until_one_has_ended),
         cmocka_unit_test(a_callback_may_close_the_client_or_cancel_another_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
