@@ -141,7 +141,9 @@ export class Visitor {
           .map((animation) => animation.finished),
       ),
     );
-    const { violations } = await new AxeBuilder({ page: this.page }).analyze();
+    const { violations } = await new AxeBuilder({ page: this.page })
+      .options({ preload: false }) // would fetch style sheets a second time, with a deadline of its own
+      .analyze();
     return violations
       .filter(({ impact }) => impact === 'serious' || impact === 'critical')
       .map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 160)).join(' | ')}`);

@@ -96,8 +96,10 @@ test('older pages load when scrolling up, and the place on the page is kept', as
   });
   // One step up, to the words that stay where they are while older ones come above them.
   const anchor = olena.page.locator('.line-words', { hasText: 'запис 81.' });
-  await scroller.evaluate((element) => element.scrollTo(0, 200));
-  const before = await anchor.evaluate((element) => element.getBoundingClientRect().top);
+  const before = await anchor.evaluate((element) => {
+    element.closest('.talk-scroll').scrollTo(0, 200);
+    return element.getBoundingClientRect().top;
+  });
   await until('older pages are here', async () => (await olena.words()).length >= 100);
   const afterwards = await anchor.evaluate((element) => element.getBoundingClientRect().top);
   assert.ok(Math.abs(afterwards - before) < 3, `moved from ${before} to ${afterwards}`);
