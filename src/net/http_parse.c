@@ -355,6 +355,17 @@ static const char *scan_head(struct dc_http_parse *p, const char *h, size_t len,
     return problem;
 }
 
+/* The packaged parser takes blanks behind the digits of a length, but no tab: the same is refused
+ * here, however the head was cut. The scanner has seen to it that a CR follows. */
+static bool has_tab_behind(struct dc_slice value)
+{
+    const char *at = value.ptr + value.len;
+    while (*at == ' ') {
+        at++;
+    }
+    return *at != '\r';
+}
+
 static const char *check_framing(struct dc_http_parse *p)
 {
     struct framing fr = {0};
@@ -378,7 +389,7 @@ static const char *check_framing(struct dc_http_parse *p)
         p->has_body = true;
     } else if (fr.lengths > 0) {
         /* 19 digits always fit; slice_to_u64 takes digits only. */
-        if (fr.lengths > 1 || fr.length.len > 19 ||
+        if (fr.lengths > 1 || fr.length.len > 19 || has_tab_behind(fr.length) ||
             !dc_slice_to_u64(fr.length, &p->content_length)) {
             return "the Content-Length is malformed";
         }
