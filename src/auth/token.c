@@ -1,5 +1,6 @@
-/* Access tokens by cjose.  The header is checked before cjose sees a key: only {"alg":"HS256"} (typ
- * may follow) passes, so `none`, RS256-with-our-secret and crit headers end here. */
+/* Access tokens by cjose.  The text is checked before cjose sees it: three parts of strict base64url
+ * (cjose asserts that padding stands at the end, so a stranger could end the process), and a header
+ * of {"alg":"HS256"} (typ may follow), so `none`, RS256-with-our-secret and crit headers end here. */
 #include "auth/token.h"
 
 #include "base/encoding.h"
@@ -135,6 +136,22 @@ done:
 static enum dc_status refuse(struct dc_error *err, const char *why)
 {
     return dc_fail(err, DC_UNAUTHORIZED, 0, "the token is not valid: %s", why);
+}
+
+/* header.payload.signature (RFC 7515 §3.1), each of base64url and not empty. */
+static bool is_compact_jws(struct dc_slice token)
+{
+    uint8_t bytes[DC_TOKEN_MAX_BYTES];
+    struct dc_slice part;
+    size_t n = 0;
+    while (dc_slice_take_token(&token, '.', &part)) {
+        size_t len = 0;
+        if (!dc_base64url_decode(part, bytes, sizeof(bytes), &len) || len == 0) {
+            return false;
+        }
+        n++;
+    }
+    return n == 3;
 }
 
 static bool header_is_hs256(struct dc_slice token)
@@ -313,6 +330,9 @@ enum dc_status dc_tokens_verify(struct dc_tokens *t, struct dc_slice token, stru
     }
     struct token_entry *e = dc_map_get(&t->cache, dc_slice_make(digest, sizeof(digest)));
     if (e == NULL) {
+        if (!is_compact_jws(token)) {
+            return refuse(err, "it is malformed");
+        }
         if (!header_is_hs256(token)) {
             return refuse(err, "only HS256 is accepted");
         }

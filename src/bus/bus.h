@@ -65,6 +65,12 @@ DC_MUST_USE enum dc_status dc_bus_publish(struct dc_bus *bus, struct dc_slice su
                                           struct dc_slice id, struct dc_slice payload,
                                           dc_bus_publish_cb cb, void *data, struct dc_op **op);
 
+/* Removes what a stream keeps of this one subject (no pattern), so that DC_BUS_LAST does not find it
+ * any more; messages already on their way still arrive, and later ones are kept as ever.  Takes its
+ * place in the order of publishing.  Fire and forget: failures are counted and logged.  A plain
+ * subject is DC_INVALID. */
+DC_MUST_USE enum dc_status dc_bus_forget(struct dc_bus *bus, struct dc_slice subject);
+
 struct dc_bus_message {
     struct dc_slice subject, payload; /* borrowed for the callback */
     uint64_t sequence;                /* in its stream; 0 for plain subjects */
@@ -99,6 +105,11 @@ struct dc_bus_sub_opts {
     /* Runs once, in a later turn, when everything that was stored at the start has been delivered
      * (of a durable consumer: to anybody); NULL allowed. */
     void (*caught_up)(void *data);
+    /* The subscription goes on, but something may have been missed: the connection was lost
+     * meanwhile (plain subjects), or messages were gone from the stream before they were read
+     * (deleted, or past its limits).  Once for each interruption, before the first message after
+     * it; never by the memory backend, which misses nothing.  NULL allowed. */
+    void (*interrupted)(void *data);
     /* The bus is closing; nothing comes any more.  NULL allowed. */
     void (*ended)(void *data);
 };
