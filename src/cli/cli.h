@@ -13,6 +13,7 @@ enum dc_exit { DC_EXIT_OK = 0, DC_EXIT_FAILED = 1, DC_EXIT_USAGE = 64, DC_EXIT_C
 struct dc_cli {
     const struct dc_role *const *roles;
     const char *program_path; /* argv[0], to find migrations and the web application */
+    char **argv;              /* NULL-terminated; workers get the same */
 };
 
 /* Everything between main and the commands: loads the configuration, finds the command. */

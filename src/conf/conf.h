@@ -46,6 +46,8 @@ struct dc_settings {
     const char *internal_host;
     int64_t internal_port;
     int64_t workers;
+    int64_t worker;      /* 1..workers; 0: the parent, or alone */
+    int64_t worker_port; /* the public port that all workers share */
     const char *data_dir;
     const char *web_dir;
     const char *migrations_dir;

@@ -135,7 +135,7 @@ test('when the database is away, ready says so and the process lives', { skip: p
   t.after(() => server.remove());
   const api = new Client(server.publicUrl);
   await api.ok('GET', '/api/city/rooms');
-  await server.database.drop();
+  await server.database.remove();
   const user = person({ api });
   const response = await user.api.post('/api/city/rooms/general/messages', { body: 'x' });
   assert.ok([503, 504].includes(response.status), response.text);

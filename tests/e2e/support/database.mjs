@@ -12,10 +12,10 @@ async function admin(sql) {
   }
 }
 
-/** {url, drop()} */
+/** {url, remove()} */
 export async function createDatabase() {
   if (!process.env.TEST_DATABASE_URL) {
-    throw new Error('E2E_DB=postgres needs TEST_DATABASE_URL');
+    throw new Error('a PostgreSQL database needs TEST_DATABASE_URL');
   }
   const name = `daarion_e2e_${randomBytes(6).toString('hex')}`;
   await admin(`CREATE DATABASE ${name} ENCODING 'UTF8' TEMPLATE template0`);
@@ -23,6 +23,6 @@ export async function createDatabase() {
   url.pathname = `/${name}`;
   return {
     url: url.href,
-    drop: () => admin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+    remove: () => admin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
   };
 }

@@ -8,6 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { Nats, Redis } from './backends.mjs';
 import { createDatabase } from './database.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -83,10 +84,12 @@ export class Server {
   #closed;
   #waiters = new Set();
 
-  constructor(env, dataDir, ownsDataDir, database) {
+  /** args: the command; owned: what is removed with the server (database, backends). */
+  constructor(env, dataDir, { args = ['up'], owned = [], database = null } = {}) {
     this.env = env;
+    this.args = args;
     this.dataDir = dataDir;
-    this.ownsDataDir = ownsDataDir;
+    this.owned = owned;
     this.database = database;
     this.publicPort = 0;
     this.internalPort = 0;
@@ -114,12 +117,11 @@ export class Server {
       PORT: this.publicPort,
       INTERNAL_PORT: this.internalPort,
       DATA_DIR: this.dataDir,
-      ...(this.database ? { DATABASE_URL: this.database.url } : {}),
       ...this.env,
       ...extraEnv,
     });
     this.events = [];
-    this.#child = spawn(binary, ['up'], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#child = spawn(binary, this.args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
     this.running = true;
     this.#closed = new Promise((resolve) => {
       this.#child.once('error', (error) => {
@@ -211,10 +213,8 @@ export class Server {
         await this.stop();
       }
     } finally {
-      if (this.ownsDataDir) {
-        fs.rmSync(this.dataDir, { recursive: true, force: true });
-      }
-      await this.database?.drop();
+      fs.rmSync(this.dataDir, { recursive: true, force: true });
+      await Promise.all(this.owned.map((thing) => thing.remove()));
     }
   }
 }
@@ -223,10 +223,33 @@ export function temporaryDirectory(name = 'data') {
   return fs.mkdtempSync(path.join(os.tmpdir(), `daarion-e2e-${name}-`));
 }
 
-/** A running server with its own data directory (and database); end it with remove(). */
+/**
+ * The backends that the suite runs over, each new: {env, owned, database}. Nothing (embedded ones), a database
+ * (E2E_DB=postgres), or all of them (E2E_BACKENDS=real).
+ */
+export async function openBackends() {
+  const owned = [];
+  const env = {};
+  let database = null;
+  const isReal = process.env.E2E_BACKENDS === 'real';
+  if (isReal || process.env.E2E_DB === 'postgres') {
+    database = await createDatabase();
+    owned.push(database);
+    env.DATABASE_URL = database.url;
+  }
+  if (isReal) {
+    const [nats, redis] = await Promise.all([Nats.open(), Redis.open()]);
+    owned.push(nats, redis);
+    env.NATS_URL = nats.url;
+    env.REDIS_URL = redis.url;
+  }
+  return { env, owned, database };
+}
+
+/** A running server with its own data directory and backends; end it with remove(). */
 export async function startServer(env = {}) {
-  const database = process.env.E2E_DB === 'postgres' ? await createDatabase() : null;
-  const server = new Server(env, temporaryDirectory(), true, database);
+  const { env: backends, owned, database } = await openBackends();
+  const server = new Server({ ...backends, ...env }, temporaryDirectory(), { owned, database });
   try {
     return await server.start();
   } catch (error) {
@@ -234,7 +257,7 @@ export async function startServer(env = {}) {
     if (server.running) {
       await server.kill();
     }
-    await database?.drop();
+    await Promise.all(owned.map((thing) => thing.remove()));
     throw error;
   }
 }
