@@ -141,7 +141,8 @@ static enum dc_status listen_on(struct dc_process *p, const char *name, const ch
                                         .head_timeout_ms = (uint64_t)s->head_timeout_ms,
                                         .body_timeout_ms = (uint64_t)s->body_timeout_ms,
                                         .keepalive_timeout_ms = (uint64_t)s->keepalive_timeout_ms,
-                                        .cors_origins = s->cors_origins};
+                                        .cors_origins = s->cors_origins,
+                                        .trusted_proxies = s->trusted_proxies};
     enum dc_status st =
         dc_server_create(p->ctx.loop, &opts, router, p->ctx.log, p->ctx.metrics, out, err);
     if (st == DC_OK) {

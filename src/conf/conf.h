@@ -48,6 +48,7 @@ struct dc_settings {
     int64_t workers;
     int64_t worker;      /* 1..workers; 0: the parent, or alone */
     int64_t worker_port; /* the public port that all workers share */
+    const char *trusted_proxies;
     const char *data_dir;
     const char *web_dir;
     const char *migrations_dir;

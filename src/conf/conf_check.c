@@ -1,5 +1,7 @@
 /* Demands on texts. */
 #include "conf/conf_check.h"
+
+#include "base/address.h"
 #include "base/input.h"
 #include <arpa/inet.h>
 
@@ -15,6 +17,13 @@ const char *dc_check_address(struct dc_slice text)
         return NULL;
     }
     return "is not a numeric IPv4 or IPv6 address";
+}
+
+const char *dc_check_address_list(struct dc_slice text)
+{
+    return dc_address_list_is_valid(text)
+               ? NULL
+               : "is not a comma-separated list of addresses or prefixes like 10.0.0.0/8";
 }
 
 /* No blanks, no control characters: nothing that a URL can hold unescaped. */

@@ -7,6 +7,8 @@
 
 /* A numeric IPv4 or IPv6 address. */
 const char *dc_check_address(struct dc_slice text);
+/* Comma-separated addresses and prefixes, as base/address.h takes them. */
+const char *dc_check_address_list(struct dc_slice text);
 const char *dc_check_postgres_url(struct dc_slice text);
 const char *dc_check_redis_url(struct dc_slice text);
 /* A comma-separated list; only the first needs nats:// or tls://. */

@@ -50,6 +50,8 @@ static const struct dc_opt options[] = {
      .help = "Number of this process among the workers; given by their parent."},
     {INT("WORKER_PORT", worker_port, 0, 65535), .def = "0", .flags = DC_OPT_INTERNAL,
      .help = "The port that all workers share; given by their parent."},
+    {TEXT("TRUSTED_PROXIES", trusted_proxies), .check = dc_check_address_list,
+     .help = "Proxies whose X-Forwarded-For is believed: addresses and prefixes, comma-separated."},
     {TEXT("DATA_DIR", data_dir), .def = "var",
      .help = "Directory of the embedded database and of secrets made at start."},
     {TEXT("WEB_DIR", web_dir), .roles = "up",

@@ -32,6 +32,7 @@ struct dc_server_opts {
     uint64_t body_timeout_ms;      /* whole body; 408 */
     uint64_t keepalive_timeout_ms; /* idle between requests */
     const char *cors_origins;      /* "https://a,https://b", "*" or NULL: same-origin only */
+    const char *trusted_proxies;   /* whose X-Forwarded-For is believed (base/address.h); or NULL */
 };
 
 /* Everything is borrowed and must outlive the server; log and metrics may be NULL.  Listens at
@@ -70,7 +71,7 @@ struct dc_slice dc_http_header(const struct dc_http_request *r, struct dc_slice 
 struct dc_slice dc_http_body(const struct dc_http_request *r);
 /* Decoded path parameter by its place in the pattern. */
 struct dc_slice dc_http_param(const struct dc_http_request *r, size_t i);
-/* Text form of the peer's address without port. */
+/* Text form of the client's address without port: the socket's, or what a trusted proxy says. */
 struct dc_slice dc_http_peer(const struct dc_http_request *r);
 /* 26 letters; from X-Request-Id if that is sane, else made. Echoed in the answer. */
 struct dc_slice dc_http_request_id(const struct dc_http_request *r);

@@ -27,6 +27,17 @@ struct dc_slice dc_http_header(const struct dc_http_request *r, struct dc_slice 
     return dc_http_parse_header(&r->parse, name);
 }
 
+size_t dc_http_header_count(const struct dc_http_request *r, struct dc_slice name)
+{
+    return dc_http_parse_count(&r->parse, name);
+}
+
+bool dc_http_header_lists(const struct dc_http_request *r, struct dc_slice name,
+                          struct dc_slice token)
+{
+    return dc_http_parse_lists(&r->parse, name, token);
+}
+
 struct dc_slice dc_http_body(const struct dc_http_request *r)
 {
     return dc_strbuf_slice(&r->body);
@@ -42,7 +53,11 @@ struct dc_slice dc_http_peer(const struct dc_http_request *r)
 {
     struct dc_http_request *own = r->self;
     if (own->peer_len == 0 && own->conn != NULL) {
-        own->peer_len = (uint8_t)dc_conn_peer(own->conn, own->peer, sizeof own->peer);
+        char peer[DC_ADDRESS_MAX];
+        size_t len = dc_conn_peer(own->conn, peer, sizeof(peer));
+        own->peer_len = (uint8_t)dc_address_of_client(
+            dc_slice_make(peer, len), dc_http_header(r, DC_S("X-Forwarded-For")),
+            dc_slice_z(r->server->trusted_proxies), own->peer);
     }
     return dc_slice_make(r->peer, r->peer_len);
 }

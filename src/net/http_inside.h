@@ -8,6 +8,7 @@
 #ifndef DC_NET_HTTP_INSIDE_H
 #define DC_NET_HTTP_INSIDE_H
 
+#include "base/address.h"
 #include "base/ulid.h"
 #include "net/http_parse.h"
 #include "net/http_priv.h"
@@ -25,8 +26,7 @@ enum dc_http_state {
 
 enum dc_http_phase { DC_HTTP_PHASE_NONE, DC_HTTP_PHASE_HEAD, DC_HTTP_PHASE_BODY };
 
-#define DC_HTTP_ID_MAX   64
-#define DC_HTTP_PEER_MAX 46
+#define DC_HTTP_ID_MAX 64
 
 struct dc_http_request {
     struct dc_list link;          /* of server->ready or server->free_requests */
@@ -60,7 +60,7 @@ struct dc_http_request {
     struct dc_strbuf kept; /* bytes behind this request */
     struct dc_strbuf headers;
     char id[DC_HTTP_ID_MAX];
-    char peer[DC_HTTP_PEER_MAX];
+    char peer[DC_ADDRESS_MAX];
 };
 
 struct dc_server {
@@ -69,6 +69,7 @@ struct dc_server {
     struct dc_log *log;
     char *name;
     char *cors_origins;
+    char *trusted_proxies; /* NULL: none */
     struct dc_http_limits limits;
     size_t max_connections;
     struct dc_timeouts *head_timeouts, *body_timeouts, *idle_timeouts;

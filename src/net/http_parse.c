@@ -178,7 +178,7 @@ static enum dc_http_event refuse(struct dc_http_parse *p, enum dc_status status,
     return DC_HTTP_REFUSE;
 }
 
-bool dc_http_list_has(struct dc_slice list, struct dc_slice token)
+static bool list_has(struct dc_slice list, struct dc_slice token)
 {
     struct dc_slice item;
     while (dc_slice_take_token(&list, ',', &item)) {
@@ -189,14 +189,38 @@ bool dc_http_list_has(struct dc_slice list, struct dc_slice token)
     return false;
 }
 
+static bool has_name(const struct dc_http_parse *p, size_t i, struct dc_slice name)
+{
+    return p->fields[i].name_len == name.len && dc_slice_ieq(dc_http_field_name(p, i), name);
+}
+
 struct dc_slice dc_http_parse_header(const struct dc_http_parse *p, struct dc_slice name)
 {
     for (size_t i = 0; i < p->n_fields; i++) {
-        if (p->fields[i].name_len == name.len && dc_slice_ieq(dc_http_field_name(p, i), name)) {
+        if (has_name(p, i, name)) {
             return dc_http_field_value(p, i);
         }
     }
     return DC_SLICE_NULL;
+}
+
+size_t dc_http_parse_count(const struct dc_http_parse *p, struct dc_slice name)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_fields; i++) {
+        n += has_name(p, i, name) ? 1 : 0;
+    }
+    return n;
+}
+
+bool dc_http_parse_lists(const struct dc_http_parse *p, struct dc_slice name, struct dc_slice token)
+{
+    for (size_t i = 0; i < p->n_fields; i++) {
+        if (has_name(p, i, name) && list_has(dc_http_field_value(p, i), token)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* --- head --- */
@@ -230,8 +254,8 @@ static void note_field(struct dc_http_parse *p, struct framing *fr, size_t i)
         break;
     case 10:
         if (dc_slice_ieq(name, DC_S("connection"))) {
-            fr->close = fr->close || dc_http_list_has(value, DC_S("close"));
-            fr->keep_alive = fr->keep_alive || dc_http_list_has(value, DC_S("keep-alive"));
+            fr->close = fr->close || list_has(value, DC_S("close"));
+            fr->keep_alive = fr->keep_alive || list_has(value, DC_S("keep-alive"));
         }
         break;
     case 12:

@@ -102,12 +102,15 @@ static inline struct dc_slice dc_http_field_value(const struct dc_http_parse *p,
 
 /* First header of that name, any case; DC_SLICE_NULL if missing. */
 struct dc_slice dc_http_parse_header(const struct dc_http_parse *p, struct dc_slice name);
+size_t dc_http_parse_count(const struct dc_http_parse *p, struct dc_slice name);
+/* Whether the headers of that name list this token, any case: a list may be spread over several of
+ * them (RFC 9110 §5.3). */
+bool dc_http_parse_lists(const struct dc_http_parse *p, struct dc_slice name,
+                         struct dc_slice token);
 static inline struct dc_slice dc_http_parse_known(const struct dc_http_parse *p,
                                                   enum dc_http_known k)
 {
     return p->known[k] == 0 ? DC_SLICE_NULL : dc_http_field_value(p, p->known[k] - 1u);
 }
-/* Whether a comma-separated list of tokens holds this one, any case. */
-bool dc_http_list_has(struct dc_slice list, struct dc_slice token);
 
 #endif

@@ -19,6 +19,11 @@ void dc_http_head_begin(struct dc_http_request *r, int http_status, struct dc_st
 struct dc_conn *dc_http_detach(struct dc_http_request *r, struct dc_slice raw_head_bytes,
                                const struct dc_conn_class *cls, void *state);
 
+/* How many headers have that name, any case. */
+size_t dc_http_header_count(const struct dc_http_request *r, struct dc_slice name);
+/* The headers of that name list this token; any case, over all of them. */
+bool dc_http_header_lists(const struct dc_http_request *r, struct dc_slice name,
+                          struct dc_slice token);
 /* HTTP/1.1 (upgrades do not exist in 1.0). */
 bool dc_http_is_11(const struct dc_http_request *r);
 /* The Host header (or the authority of an absolute target): for same-origin checks. */

@@ -300,6 +300,7 @@ enum dc_status dc_server_create(struct dc_loop *loop, const struct dc_server_opt
     s->cors_origins = opts->cors_origins == NULL || opts->cors_origins[0] == '\0'
                           ? NULL
                           : dc_strdup(opts->cors_origins);
+    s->trusted_proxies = opts->trusted_proxies == NULL ? NULL : dc_strdup(opts->trusted_proxies);
     s->limits = (struct dc_http_limits){opts->max_head_bytes, opts->max_body_bytes};
     s->max_connections = opts->max_connections;
     s->date_s = -1;
@@ -345,6 +346,7 @@ static void free_server(struct dc_server *s)
     dc_free(s->host.read_buffer);
     dc_free(s->name);
     dc_free(s->cors_origins);
+    dc_free(s->trusted_proxies);
     dc_free(s);
 }
 

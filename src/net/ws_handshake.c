@@ -36,24 +36,35 @@ static bool key_is_valid(struct dc_slice key)
 
 bool dc_ws_is_upgrade(const struct dc_http_request *r)
 {
-    return dc_http_list_has(dc_http_header(r, DC_S("upgrade")), DC_S("websocket")) &&
-           dc_http_list_has(dc_http_header(r, DC_S("connection")), DC_S("upgrade"));
+    return dc_http_header_lists(r, DC_S("upgrade"), DC_S("websocket")) &&
+           dc_http_header_lists(r, DC_S("connection"), DC_S("upgrade"));
+}
+
+/* Of a header that must not come twice (RFC 6455 §11.3): two readers could choose differently. */
+static bool is_repeated(const struct dc_http_request *r, struct dc_slice name)
+{
+    return dc_http_header_count(r, name) > 1;
 }
 
 enum dc_status dc_ws_handshake_check(const struct dc_http_request *r, const char *allowed_origins,
                                      struct dc_error *err)
 {
+    struct dc_slice version = DC_S("sec-websocket-version");
+    struct dc_slice key = DC_S("sec-websocket-key");
     if (!dc_ws_is_upgrade(r)) {
         return dc_fail(err, DC_UPGRADE, 0, "this address speaks WebSocket");
     }
     if (dc_http_method(r) != DC_GET || !dc_http_is_11(r)) {
         return dc_fail(err, DC_MALFORMED, 0, "a WebSocket starts with GET over HTTP/1.1");
     }
-    if (!dc_slice_eq(dc_http_header(r, DC_S("sec-websocket-version")), DC_S("13"))) {
+    if (is_repeated(r, version) || !dc_slice_eq(dc_http_header(r, version), DC_S("13"))) {
         return dc_fail(err, DC_UPGRADE, 0, "only WebSocket version 13 is spoken here");
     }
-    if (!key_is_valid(dc_http_header(r, DC_S("sec-websocket-key")))) {
+    if (is_repeated(r, key) || !key_is_valid(dc_http_header(r, key))) {
         return dc_fail(err, DC_MALFORMED, 0, "Sec-WebSocket-Key must be 16 bytes in base64");
+    }
+    if (is_repeated(r, DC_S("origin"))) {
+        return dc_fail(err, DC_MALFORMED, 0, "Origin must not be repeated");
     }
     struct dc_slice origin = dc_http_header(r, DC_S("origin"));
     if (origin.ptr != NULL && !dc_ws_origin_is_host(origin, dc_http_host(r)) &&

@@ -228,3 +228,37 @@ describe('too many connections', () => {
     await city.api.ok('GET', '/livez');
   });
 });
+
+describe('whose request it is behind a proxy', () => {
+  const limits = { LIMIT_GUESTS_PER_S: 1, LIMIT_GUESTS_BURST: 3 };
+  const behind = useCity({ ...limits, TRUSTED_PROXIES: '127.0.0.0/8' });
+  const open = useCity(limits);
+
+  async function guests(city, forwardedFor) {
+    const answers = [];
+    for (const address of forwardedFor) {
+      const response = await city.api.post(
+        '/api/auth/guest',
+        { display_name: 'Гість' },
+        { headers: { 'X-Forwarded-For': address } },
+      );
+      answers.push(response.status);
+    }
+    return answers;
+  }
+  const many = Array.from({ length: 20 }, (_, i) => `198.51.100.${i}`);
+
+  test('the proxy is trusted: each client has a limit of its own', async () => {
+    assert.deepEqual(await guests(behind, many), many.map(() => 200));
+    const same = await guests(behind, many.map(() => '203.0.113.7'));
+    assert.equal(same.at(0), 200);
+    assert.ok(same.includes(429), 'one client is limited');
+    // What the client itself put in front of the list is not believed.
+    const forged = await guests(behind, many.map((address) => `${address}, 203.0.113.8`));
+    assert.ok(forged.includes(429), 'a forged address in front does not help');
+  });
+
+  test('nobody is trusted: the header is only a claim', async () => {
+    assert.ok((await guests(open, many)).includes(429));
+  });
+});
