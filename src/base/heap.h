@@ -20,7 +20,7 @@ struct dc_heap {
     uint64_t next_order;
 };
 
-/* Zero-initialise to start. */
+/* Zero-initialise heap and nodes to start.  Frees the array; nodes are not looked at. */
 void dc_heap_free(struct dc_heap *h);
 /* Adds, or moves a node that is in the heap already. */
 void dc_heap_set(struct dc_heap *h, struct dc_heap_node *n, int64_t at_ms);

@@ -7,7 +7,7 @@
 
 /* Counts brackets outside strings.  Whether they match is the parser's business; an unterminated
  * string hides the rest, which the parser refuses anyway. */
-static bool is_too_deep(struct dc_slice text)
+static bool is_too_deep(struct dc_slice text, size_t max_depth)
 {
     size_t depth = 0;
     bool is_in_string = false;
@@ -23,7 +23,7 @@ static bool is_too_deep(struct dc_slice text)
             is_in_string = true;
         } else if (c == '[' || c == '{') {
             depth++;
-            if (depth > DC_JSON_MAX_DEPTH) {
+            if (depth > max_depth) {
                 return true;
             }
         } else if ((c == ']' || c == '}') && depth > 0) {
@@ -54,15 +54,16 @@ static const char *reason_of(const json_error_t *jerr)
     }
 }
 
-enum dc_status dc_json_parse(struct dc_slice text, json_t **out, struct dc_error *err)
+enum dc_status dc_json_parse_deep(struct dc_slice text, size_t max_depth, json_t **out,
+                                  struct dc_error *err)
 {
     *out = NULL;
     if (text.len == 0) {
         return dc_fail_code(err, DC_MALFORMED, CODE_INVALID_JSON, "the JSON is empty");
     }
-    if (is_too_deep(text)) {
+    if (is_too_deep(text, max_depth)) {
         return dc_fail_code(err, DC_MALFORMED, CODE_INVALID_JSON,
-                            "the JSON is nested deeper than %d levels", DC_JSON_MAX_DEPTH);
+                            "the JSON is nested deeper than %zu levels", max_depth);
     }
     json_error_t jerr;
     json_t *root = json_loadb(text.ptr, text.len,
@@ -77,6 +78,11 @@ enum dc_status dc_json_parse(struct dc_slice text, json_t **out, struct dc_error
     }
     return dc_fail_code(err, DC_MALFORMED, CODE_INVALID_JSON, "%s (line %d, column %d)",
                         reason_of(&jerr), jerr.line, jerr.column);
+}
+
+enum dc_status dc_json_parse(struct dc_slice text, json_t **out, struct dc_error *err)
+{
+    return dc_json_parse_deep(text, DC_JSON_MAX_DEPTH, out, err);
 }
 
 struct dc_slice dc_json_text(const json_t *object, const char *key_z)

@@ -16,6 +16,11 @@
  * that names the position and never the content; DC_NO_MEMORY.  *out is owned by the caller
  * (json_decref), NULL on failure.  The caller bounds text.len. */
 DC_MUST_USE enum dc_status dc_json_parse(struct dc_slice text, json_t **out, struct dc_error *err);
+/* The same with another limit of levels, at most DC_JSON_DEEPEST: for answers of servers that pass
+ * on what strangers wrote. */
+#define DC_JSON_DEEPEST 1024
+DC_MUST_USE enum dc_status dc_json_parse_deep(struct dc_slice text, size_t max_depth, json_t **out,
+                                              struct dc_error *err);
 
 /* Borrowed text of a string value, which may hold NUL (field tables refuse it); DC_SLICE_NULL when
  * missing or no string. */

@@ -62,20 +62,3 @@ void dc_ulid_next(struct dc_ulid_gen *g, struct dc_utc now, char out[DC_ULID_LEN
     write_base32(g->tail, sizeof(g->tail), out + 10, 16);
     out[DC_ULID_LEN] = '\0';
 }
-
-bool dc_ulid_is_valid(struct dc_slice s)
-{
-    if (s.len != DC_ULID_LEN || s.ptr[0] < '0' || s.ptr[0] > '7') {
-        return false;
-    }
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (c >= 'a' && c <= 'z') {
-            c = (char)(c - ('a' - 'A'));
-        }
-        if (c == '\0' || strchr(alphabet, c) == NULL) {
-            return false;
-        }
-    }
-    return true;
-}

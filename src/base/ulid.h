@@ -17,7 +17,5 @@ struct dc_ulid_gen {
 
 /* Zero-initialise the generator to start. Writes DC_ULID_LEN bytes and a NUL. */
 void dc_ulid_next(struct dc_ulid_gen *g, struct dc_utc now, char out[DC_ULID_LEN + 1]);
-/* 26 letters of the alphabet (any case), first at most '7'. */
-bool dc_ulid_is_valid(struct dc_slice s);
 
 #endif

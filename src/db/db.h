@@ -128,8 +128,9 @@ struct dc_db_result;
 typedef void (*dc_db_cb)(void *data, enum dc_status st, const struct dc_db_result *const *results,
                          size_t n, const struct dc_error *err);
 /* See rt/op.h. On failure the batch has been freed too and cb never runs: DC_INVALID for a value
- * that is no valid text or out of range (years 0001 to 9999), DC_UNAVAILABLE while the database is
- * down or closing, and with code "queue_full" when max_waiting batches wait. */
+ * that is no valid text or out of range (years 0001 to 9999) and for more than 64 MiB of values,
+ * DC_UNAVAILABLE while the database is down or closing, and with code "queue_full" when max_waiting
+ * batches wait. */
 DC_MUST_USE enum dc_status dc_db_submit(struct dc_db_batch *b, dc_db_cb cb, void *data,
                                         struct dc_op **op, struct dc_error *err);
 

@@ -8,12 +8,16 @@
 #include "base/mem.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 /* Blobs of one system call; larger sends go in several. */
 #define IOV_MAX_BLOBS 64
+/* Less than this between two looks is no progress. */
+#define DRAINING_MIN_BYTES 1024
 
 struct out_item {
     struct dc_blob *blob;
@@ -25,6 +29,7 @@ struct dc_conn_out {
     struct out_item *items;
     size_t first, count, cap;
     size_t queued_bytes;
+    size_t left_bytes; /* queued or unacknowledged at the last look at progress */
 };
 
 static void on_ready(uv_poll_t *poll, int status, int events);
@@ -144,7 +149,7 @@ static bool out_push(struct dc_conn *c, struct dc_blob *blob, size_t offset)
             dc_blob_unref(blob);
             return false;
         }
-        *out = (struct dc_conn_out){0};
+        *out = (struct dc_conn_out){.left_bytes = SIZE_MAX};
         c->out = out;
     }
     if (out->count == out->cap) {
@@ -326,13 +331,16 @@ void dc_conn_send_bytes(struct dc_conn *c, struct dc_slice bytes, struct dc_blob
         dc_conn_close(c);
         return;
     }
-    do {
+    for (;;) { /* blobs may be NULL, which not even 0 may be added to */
         size_t some = n < IOV_MAX_BLOBS - 1 ? n : IOV_MAX_BLOBS - 1;
         send_some(c, bytes, blobs, some);
+        if (some == n || c->is_closing) {
+            return;
+        }
         bytes = DC_SLICE_NULL;
         blobs += some;
         n -= some;
-    } while (n > 0 && !c->is_closing);
+    }
 }
 
 void dc_conn_send(struct dc_conn *c, struct dc_blob *const *blobs, size_t n)
@@ -353,7 +361,9 @@ void dc_conn_timeout_fired(void *data, struct dc_timeout *t)
 {
     (void)data;
     struct dc_conn *c = DC_CONTAINER_OF(t, struct dc_conn, timeout);
-    if (c->close_when_flushed) {
+    if (c->close_when_flushed && dc_conn_is_draining(c)) {
+        dc_timeout_touch(c->host->stalled, t);
+    } else if (c->close_when_flushed) {
         dc_conn_close(c);
     } else if (!c->is_closing && c->cls->on_timeout != NULL) {
         c->cls->on_timeout(c);
@@ -388,6 +398,7 @@ static void finish_flushed(struct dc_conn *c)
         dc_conn_close(c);
         return;
     }
+    dc_timeout_touch(c->host->linger, &c->timeout);
     dc_conn_pause(c, false);
 }
 
@@ -397,11 +408,25 @@ void dc_conn_close_flushed(struct dc_conn *c)
         return;
     }
     c->close_when_flushed = true;
-    dc_timeout_remove(&c->timeout);
-    dc_timeout_touch(c->host->linger, &c->timeout);
     if (c->out == NULL) {
         finish_flushed(c);
+    } else {
+        dc_timeout_touch(c->host->stalled, &c->timeout);
     }
+}
+
+bool dc_conn_is_draining(struct dc_conn *c)
+{
+    int in_kernel = 0;
+    if (c->out == NULL) {
+        return false;
+    }
+    if (ioctl(c->fd, SIOCOUTQ, &in_kernel) != 0 || in_kernel < 0) {
+        in_kernel = 0;
+    }
+    size_t before = c->out->left_bytes;
+    c->out->left_bytes = c->out->queued_bytes + (size_t)in_kernel;
+    return before > c->out->left_bytes && before - c->out->left_bytes >= DRAINING_MIN_BYTES;
 }
 
 size_t dc_conn_peer(const struct dc_conn *c, char *out, size_t size)

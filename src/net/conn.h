@@ -40,8 +40,9 @@ struct dc_conn_host {
     struct dc_loop *loop;
     char *read_buffer; /* of DC_CONN_READ_BYTES, valid during on_data */
     size_t max_output_bytes;
-    struct dc_timeouts *linger; /* how long dc_conn_close_flushed waits */
-    struct dc_list conns;       /* of dc_conn.link */
+    struct dc_timeouts *linger;  /* how long the end of a flushed connection is awaited */
+    struct dc_timeouts *stalled; /* how often a full socket is asked for progress */
+    struct dc_list conns;        /* of dc_conn.link */
     size_t conn_count;
     struct dc_counter *bytes_in, *bytes_out;
     /* The memory of c is about to be freed; on_close has run. */
@@ -87,10 +88,6 @@ static inline bool dc_conn_is_writable(const struct dc_conn *c)
     return c->out == NULL && !c->is_closing && !c->close_when_flushed;
 }
 size_t dc_conn_queued_bytes(const struct dc_conn *c);
-static inline struct dc_loop *dc_conn_loop(const struct dc_conn *c)
-{
-    return c->host->loop;
-}
 
 /* Swaps the mode; the timeout is removed, on_close of the old mode does not run. */
 void dc_conn_set_class(struct dc_conn *c, const struct dc_conn_class *cls, void *state);
@@ -102,9 +99,14 @@ void dc_conn_pause(struct dc_conn *c, bool paused);
 /* Closes now; queued output is dropped. on_close runs later in this turn, exactly once, then the
  * memory is freed. Harmless on a closing connection. */
 void dc_conn_close(struct dc_conn *c);
-/* Writes the queue, ends our side and discards what still arrives until the peer ends too (so that
- * no reset overtakes the last answer), all bounded by the server's linger time; then closes. */
+/* Writes the queue for as long as the peer takes of it, then ends our side and discards what still
+ * arrives until the peer ends too (so that no reset overtakes the last answer), which is bounded by
+ * the server's linger time; then closes. */
 void dc_conn_close_flushed(struct dc_conn *c);
+/* Something is queued, and since the last time this was asked the peer has taken at least 1 KiB of
+ * what it is sent.  For timeouts, where nothing is added to the queue meanwhile: a slow reader may
+ * go on, one that does not read is let go. */
+bool dc_conn_is_draining(struct dc_conn *c);
 /* Text form of the peer's address without port; returns its length, 0 if it is not known. */
 size_t dc_conn_peer(const struct dc_conn *c, char *out, size_t size);
 

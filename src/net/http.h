@@ -31,19 +31,20 @@ struct dc_server_opts {
     uint64_t head_timeout_ms;      /* whole head, from its first byte; 408 */
     uint64_t body_timeout_ms;      /* whole body; 408 */
     uint64_t keepalive_timeout_ms; /* idle between requests */
-    const char *cors_origins;      /* "https://a,https://b", "*" or NULL: same-origin only */
-    const char *trusted_proxies;   /* whose X-Forwarded-For is believed (base/address.h); or NULL */
+    /* 0: 10 s.  An answer of which the client takes less than 1 KiB in this time is given up. */
+    uint64_t stall_timeout_ms;
+    const char *cors_origins;    /* "https://a,https://b", "*" or NULL: same-origin only */
+    const char *trusted_proxies; /* whose X-Forwarded-For is believed (base/address.h); or NULL */
 };
 
-/* Everything is borrowed and must outlive the server; log and metrics may be NULL.  Listens at
- * once; DC_CONFIG when the port is taken or the address is wrong. */
+/* Everything is borrowed and must outlive the server; log may be NULL.  Listens at once; DC_CONFIG
+ * when the port is taken or the address is wrong. */
 DC_MUST_USE enum dc_status dc_server_create(struct dc_loop *loop, const struct dc_server_opts *opts,
                                             const struct dc_router *router, struct dc_log *log,
                                             struct dc_metrics *metrics, struct dc_server **out,
                                             struct dc_error *err);
 /* The port it listens on. */
 uint16_t dc_server_port(const struct dc_server *s);
-size_t dc_server_connection_count(const struct dc_server *s);
 /* Stops accepting, ends keep-alive, closes sockets with 1001 after their queues are written (the
  * hub does WebSockets), and calls stopped when the last connection has gone or after timeout_ms,
  * when the rest is cut. Then the server is freed. */
@@ -77,8 +78,6 @@ struct dc_slice dc_http_peer(const struct dc_http_request *r);
 struct dc_slice dc_http_request_id(const struct dc_http_request *r);
 /* Lives as long as the request. */
 struct dc_arena *dc_http_arena(struct dc_http_request *r);
-struct dc_loop *dc_http_loop(const struct dc_http_request *r);
-struct dc_log *dc_http_log(const struct dc_http_request *r);
 
 /* gone runs at most once, when the client closes (or ends its side) before the answer; NULL unsets.
  * Not for a client that has gone already. The answer is still owed. */

@@ -17,7 +17,7 @@ struct dc_http_client {
     struct dc_loop *loop;
     CURLM *multi;
     struct dc_timer timer;
-    struct dc_turn turn; /* delivers cancellations, ends closing */
+    struct dc_turn turn; /* ends calls from outside of libcurl, and closing */
     struct dc_list calls, ended;
     size_t n_calls;      /* in both lists */
     size_t open_handles; /* the timer and every watcher */
@@ -33,6 +33,7 @@ struct call {
     struct dc_strbuf body;
     size_t max_bytes;
     bool is_too_large, is_canceled;
+    bool is_unwatched; /* its socket could not be watched */
     CURLcode result;
     dc_http_call_cb cb;
     void *data;
@@ -72,6 +73,9 @@ static enum dc_status outcome_of(const struct call *call, struct dc_error *err)
 {
     if (call->is_canceled) {
         return dc_fail(err, DC_CANCELED, 0, "canceled by the caller");
+    }
+    if (call->is_unwatched) {
+        return dc_fail(err, DC_UPSTREAM, 0, "the connection cannot be watched");
     }
     if (call->is_too_large || call->result == CURLE_FILESIZE_EXCEEDED) {
         return dc_fail(err, DC_UPSTREAM, 0, "the answer is larger than %zu bytes", call->max_bytes);
@@ -207,25 +211,34 @@ static struct watcher *watcher_create(struct dc_http_client *c, curl_socket_t fd
     return w;
 }
 
+/* Nothing will ever happen on its socket: the call ends with this turn. */
+static void give_up(struct dc_http_client *c, CURL *easy)
+{
+    char *private = NULL;
+    if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private) == CURLE_OK && private != NULL) {
+        ((struct call *)(void *)private)->is_unwatched = true;
+        dc_turn_schedule(c->loop, &c->turn);
+    }
+}
+
+/* Never fails, as that would end every other call of the multi handle too. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *client, void *socket)
 {
     struct dc_http_client *c = client;
     struct watcher *w = socket;
-    (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (w != NULL) {
             uv_poll_stop(&w->poll);
             uv_close((uv_handle_t *)&w->poll, on_watcher_closed);
-            if (curl_multi_assign(c->multi, fd, NULL) != CURLM_OK) {
-                return -1;
-            }
+            (void)curl_multi_assign(c->multi, fd, NULL); /* it forgets the socket anyway */
         }
         return 0;
     }
     if (w == NULL) {
         w = watcher_create(c, fd);
         if (w == NULL) {
-            return -1;
+            give_up(c, easy);
+            return 0;
         }
     }
     int events = 0;
@@ -235,7 +248,10 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *client, void 
     if ((what & CURL_POLL_OUT) != 0) {
         events |= UV_WRITABLE;
     }
-    return uv_poll_start(&w->poll, events, on_poll) == 0 ? 0 : -1;
+    if (uv_poll_start(&w->poll, events, on_poll) != 0) {
+        give_up(c, easy);
+    }
+    return 0;
 }
 
 static void on_timer(struct dc_timer *t)
@@ -268,8 +284,8 @@ static void on_turn(struct dc_turn *turn)
     bool is_last = c->is_closing; /* a callback below may close: then the next turn is the last */
     DC_LIST_FOREACH_SAFE (it, &c->calls) {
         struct call *call = DC_LIST_ENTRY(it, struct call, link);
-        if (call->is_canceled || is_last) {
-            call->is_canceled = true;
+        call->is_canceled = call->is_canceled || is_last;
+        if (call->is_canceled || call->is_unwatched) {
             end_call(call);
         }
     }

@@ -201,13 +201,14 @@ void dc_http_finish(struct dc_http_request *r)
     make_ready(r);
 }
 
-/* A connection without a request: waits for the next one, or ends when the server stops. */
+/* A connection without a request: waits for the next one, or ends when the server stops.  It is
+ * idle when its answers have been taken. */
 static void rest(struct dc_server *s, struct dc_conn *c)
 {
     if (s->is_stopping) {
         dc_conn_close(c);
     } else {
-        dc_timeout_touch(s->idle_timeouts, &c->timeout);
+        dc_timeout_touch(c->out == NULL ? s->idle_timeouts : s->host.stalled, &c->timeout);
     }
 }
 
@@ -416,6 +417,7 @@ static bool may_begin(struct dc_server *s, struct dc_conn *c, struct dc_slice by
     dc_conn_pause(c, true);
     if (c->out != NULL) {
         r->state = DC_HTTP_STALLED; /* on_drain goes on */
+        dc_timeout_touch(s->host.stalled, &c->timeout);
     } else {
         r->state = DC_HTTP_OVER;
         make_ready(r);
@@ -498,7 +500,10 @@ static void on_data(struct dc_conn *c, struct dc_slice bytes)
 static void on_drain(struct dc_conn *c)
 {
     struct dc_http_request *r = c->state;
-    if (r != NULL && r->state == DC_HTTP_STALLED) {
+    if (r == NULL) {
+        rest(dc_http_server_of(c), c);
+    } else if (r->state == DC_HTTP_STALLED) {
+        dc_timeout_remove(&c->timeout);
         r->state = DC_HTTP_OVER;
         make_ready(r);
     }
@@ -507,10 +512,14 @@ static void on_drain(struct dc_conn *c)
 static void on_timeout(struct dc_conn *c)
 {
     struct dc_http_request *r = c->state;
-    if (r == NULL) {
-        dc_conn_close(c);
-    } else if (r->state == DC_HTTP_READING) {
+    if (r != NULL && r->state == DC_HTTP_READING) {
         dc_http_refuse(r, DC_REQUEST_TIMEOUT, NULL);
+    } else if (r != NULL && r->state != DC_HTTP_STALLED) {
+        return; /* a handler has it */
+    } else if (dc_conn_is_draining(c)) {
+        dc_timeout_touch(c->host->stalled, &c->timeout);
+    } else {
+        dc_conn_close(c); /* idle, or it does not take its answers */
     }
 }
 

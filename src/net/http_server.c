@@ -15,6 +15,7 @@
 /* Connections past the limit that may be around at once to hear 503; more are just dropped. */
 #define MAX_REFUSED     64
 #define LINGER_MS       2000
+#define STALL_MS        10000
 #define ACCEPT_PAUSE_MS 100
 
 static const char refusal[] =
@@ -25,10 +26,9 @@ static const char refusal[] =
 
 /* --- listening --- */
 
-static enum dc_status set_option(int fd, int level, int name, struct dc_error *err)
+static enum dc_status set_option(int fd, int level, int name, int value, struct dc_error *err)
 {
-    int on = 1;
-    if (setsockopt(fd, level, name, &on, sizeof on) != 0) {
+    if (setsockopt(fd, level, name, &value, sizeof value) != 0) {
         return dc_fail(err, DC_CONFIG, errno, "cannot set up the listening socket: %s",
                        dc_errno_text(errno));
     }
@@ -39,13 +39,17 @@ static enum dc_status set_up(int fd, const struct dc_server_opts *opts,
                              const struct sockaddr_storage *addr, socklen_t addr_len,
                              struct dc_error *err)
 {
-    enum dc_status st = set_option(fd, SOL_SOCKET, SO_REUSEADDR, err);
+    enum dc_status st = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, err);
     /* Accepted sockets inherit it: one system call less for each connection. */
     if (st == DC_OK) {
-        st = set_option(fd, IPPROTO_TCP, TCP_NODELAY, err);
+        st = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, err);
     }
     if (st == DC_OK && opts->reuse_port) {
-        st = set_option(fd, SOL_SOCKET, SO_REUSEPORT, err);
+        st = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, err);
+    }
+    /* "::" is every address, of IPv4 too, whatever this machine's default may be. */
+    if (st == DC_OK && addr->ss_family == AF_INET6) {
+        st = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0, err);
     }
     if (st != DC_OK) {
         return st;
@@ -313,6 +317,9 @@ enum dc_status dc_server_create(struct dc_loop *loop, const struct dc_server_opt
     s->host.closed = on_conn_closed;
     dc_list_init(&s->host.conns);
     s->host.linger = dc_timeouts_create(loop, LINGER_MS, dc_conn_timeout_fired, NULL);
+    s->host.stalled =
+        dc_timeouts_create(loop, opts->stall_timeout_ms > 0 ? opts->stall_timeout_ms : STALL_MS,
+                           dc_conn_timeout_fired, NULL);
     s->head_timeouts = dc_timeouts_create(loop, opts->head_timeout_ms, dc_conn_timeout_fired, NULL);
     s->body_timeouts = dc_timeouts_create(loop, opts->body_timeout_ms, dc_conn_timeout_fired, NULL);
     s->idle_timeouts =
@@ -329,11 +336,6 @@ enum dc_status dc_server_create(struct dc_loop *loop, const struct dc_server_opt
 uint16_t dc_server_port(const struct dc_server *s)
 {
     return s->port;
-}
-
-size_t dc_server_connection_count(const struct dc_server *s)
-{
-    return s->host.conn_count;
 }
 
 /* --- stopping --- */
@@ -389,6 +391,7 @@ static void finish_stop(struct dc_server *s)
     dc_turn_cancel(&s->turn);
     dc_http_turn(&s->turn);
     dc_timeouts_close(s->host.linger);
+    dc_timeouts_close(s->host.stalled);
     dc_timeouts_close(s->head_timeouts);
     dc_timeouts_close(s->body_timeouts);
     dc_timeouts_close(s->idle_timeouts);

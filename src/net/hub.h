@@ -61,7 +61,9 @@ size_t dc_topic_member_count(const struct dc_topic *t);
  * last one is ignored (and counted): it has been published before. Copied; line breaks, which JSON
  * allows between its tokens, become blanks. */
 void dc_topic_publish(struct dc_topic *t, uint64_t offset, struct dc_slice json_open);
-/* STATE: the newest frame of key. key copied, <= 200 bytes. */
+#define DC_TOPIC_KEY_MAX 200u
+/* STATE: the newest frame of key. key is copied; it may be empty.  More than DC_TOPIC_KEY_MAX bytes
+ * is our own mistake: what comes from outside is bounded before. */
 void dc_topic_set(struct dc_topic *t, struct dc_slice key, struct dc_slice json_open);
 /* STATE: this key is no part of resumption any more (its last frame has been an ending such as
  * offline or leave and everybody up to date has it): sent like set, then forgotten by and by.
@@ -75,7 +77,11 @@ void dc_topic_end(struct dc_topic *t, struct dc_slice key, struct dc_slice json_
  * between is delivered at the end of the turn, behind what has been sent to c alone so far. A
  * `from` ahead of the topic is right, too (the database knows more than the relay): c gets what
  * follows it. A `from` that is held no longer (dc_topic_can_resume): c is closed with 4408. Joining
- * twice changes nothing, joining with a connection that is being closed neither. */
+ * twice changes nothing, joining with a connection that is being closed neither.
+ *
+ * Of the topics of one connection those that it has joined last are written first; what a LOG has
+ * for it is written to the end, over several turns if need be, before those joined earlier: so
+ * frames of a topic joined before a LOG may speak of the LOG's offset when they were published. */
 void dc_topic_join(struct dc_topic *t, struct dc_conn *c, uint64_t from);
 void dc_topic_leave(struct dc_topic *t, struct dc_conn *c);
 /* A cursor from outside: same epoch, not ahead of us, and everything after it is still held. */

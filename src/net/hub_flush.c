@@ -201,6 +201,9 @@ size_t dc_hub_collect(struct dc_stream *s, struct dc_blob **out, size_t cap, boo
         bytes += b->blob->len;
         *has_more = *has_more || b->to < t->offset;
         out[n++] = dc_blob_ref(b->blob);
+        if (t->kind == DC_TOPIC_LOG && b->to < t->offset) {
+            break; /* what was joined before it may speak of what is still to come */
+        }
     }
     return n;
 }

@@ -11,7 +11,6 @@
 #define DC_BATCH_MAX_BYTES ((size_t)128 * 1024)
 /* Batches kept during a flush: the common cursor, and a few of those who were behind. */
 #define DC_TOPIC_BATCHES 4u
-#define DC_TOPIC_KEY_MAX 200u
 #define DC_EPOCH_MAX     40u
 #define DC_TAIL_MAX      (DC_EPOCH_MAX + 32u) /* ,"epoch":"…","offset": */
 

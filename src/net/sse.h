@@ -8,6 +8,7 @@
 struct dc_conn;
 struct dc_sse_hub; /* keep-alive comments of all SSE connections of a loop */
 
+/* keepalive_ms: at most this long nothing is sent to a quiet stream; from 2 on (DC_CONFIG). */
 DC_MUST_USE enum dc_status dc_sse_hub_create(struct dc_loop *loop, uint64_t keepalive_ms,
                                              struct dc_sse_hub **out, struct dc_error *err);
 /* Ends every stream after what has been published so far. */

@@ -76,6 +76,15 @@ static void unmask(uint8_t *p, size_t n, const uint8_t mask[4], uint32_t pos)
     }
 }
 
+/* An empty slice may be NULL, which not even 0 may be added to. */
+static void take_all(struct dc_slice *in)
+{
+    if (in->len > 0) {
+        in->ptr += in->len;
+        in->len = 0;
+    }
+}
+
 static uint64_t read_be(const uint8_t *p, size_t n)
 {
     uint64_t v = 0;
@@ -259,9 +268,9 @@ static enum dc_ws_result take_payload(struct dc_ws_decoder *d, struct dc_slice *
                                       struct dc_ws_event *event, uint16_t *close_code)
 {
     size_t n = d->left < in->len ? (size_t)d->left : in->len;
-    struct dc_slice piece = dc_slice_make(in->ptr, n);
-    in->ptr += n;
-    in->len -= n;
+    struct dc_slice piece = DC_SLICE_NULL;
+    bool is_taken = dc_slice_take(in, n, &piece);
+    DC_ASSERT(is_taken);
     d->left -= n;
     if (d->expect_mask && n > 0) {
         unmask(writable(piece), n, d->mask, d->mask_pos);
@@ -321,14 +330,14 @@ enum dc_ws_result dc_ws_decode(struct dc_ws_decoder *d, struct dc_slice *in,
             }
             switch (parse_head(d, p, n, max_message_bytes, &head, &code)) {
             case HEAD_BAD:
-                *in = dc_slice_make(in->ptr + in->len, 0);
+                take_all(in);
                 return violation(d, close_code, code);
             case HEAD_MORE:
                 if (!is_gathering && n > 0) {
                     memcpy(d->head, p, n);
                 }
                 d->head_len = (uint8_t)n;
-                *in = dc_slice_make(in->ptr + in->len, 0);
+                take_all(in);
                 return DC_WS_NEED_MORE;
             case HEAD_OK:
                 break;
@@ -346,7 +355,7 @@ enum dc_ws_result dc_ws_decode(struct dc_ws_decoder *d, struct dc_slice *in,
             return result;
         }
     }
-    *in = dc_slice_make(in->ptr + in->len, 0);
+    take_all(in);
     return DC_WS_NEED_MORE;
 }
 

@@ -15,8 +15,15 @@ struct dc_health_check {
     char detail[DETAIL_MAX_BYTES];
 };
 
+struct fact {
+    struct dc_list link;
+    char *name;
+    char *value;
+};
+
 struct dc_health {
     struct dc_list checks;
+    struct dc_list facts;
 };
 
 struct dc_health *dc_health_create(void)
@@ -24,6 +31,7 @@ struct dc_health *dc_health_create(void)
     struct dc_health *h = dc_calloc(1, sizeof(*h));
 
     dc_list_init(&h->checks);
+    dc_list_init(&h->facts);
     return h;
 }
 
@@ -37,6 +45,13 @@ void dc_health_destroy(struct dc_health *h)
         dc_list_remove(&c->link);
         dc_free(c->name);
         dc_free(c);
+    }
+    while (!dc_list_is_empty(&h->facts)) {
+        struct fact *f = DC_LIST_ENTRY(h->facts.next, struct fact, link);
+        dc_list_remove(&f->link);
+        dc_free(f->name);
+        dc_free(f->value);
+        dc_free(f);
     }
     dc_free(h);
 }
@@ -114,4 +129,31 @@ void dc_health_write(const struct dc_health *h, struct dc_jsonw *w)
         dc_jsonw_end(w);
     }
     dc_jsonw_end(w);
+}
+
+void dc_health_set_fact(struct dc_health *h, const char *name, const char *value)
+{
+    struct fact *fact = NULL;
+
+    DC_LIST_FOREACH (it, &h->facts) {
+        struct fact *f = DC_LIST_ENTRY(it, struct fact, link);
+        if (strcmp(f->name, name) == 0) {
+            fact = f;
+        }
+    }
+    if (fact == NULL) {
+        fact = dc_calloc(1, sizeof(*fact));
+        fact->name = dc_strdup(name);
+        dc_list_push_back(&h->facts, &fact->link);
+    }
+    dc_free(fact->value);
+    fact->value = value == NULL ? NULL : dc_strdup(value);
+}
+
+void dc_health_write_facts(const struct dc_health *h, struct dc_jsonw *w)
+{
+    DC_LIST_FOREACH (it, &h->facts) {
+        const struct fact *f = DC_LIST_ENTRY(it, struct fact, link);
+        dc_jsonw_key_text(w, f->name, dc_slice_z(f->value));
+    }
 }

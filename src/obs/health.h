@@ -17,6 +17,11 @@ struct dc_health_check *dc_health_add(struct dc_health *h, const char *name, boo
 /* detail: short text without secrets, NULL allowed; copied, cut at 160 bytes.  c may be NULL. */
 void dc_health_set(struct dc_health_check *c, enum dc_health_state state, const char *detail);
 enum dc_health_state dc_health_overall(const struct dc_health *h);
+/* A text member of /healthz beside the checks, such as "synapse":"connected" (what a specification
+ * names); copied, replaces that of the same name. value NULL: null. */
+void dc_health_set_fact(struct dc_health *h, const char *name, const char *value);
+/* Writes them into an open object, in the order in which they were first set. */
+void dc_health_write_facts(const struct dc_health *h, struct dc_jsonw *w);
 /* Writes `"status":"ok|degraded|unavailable","checks":{...}` members into an open object. */
 void dc_health_write(const struct dc_health *h, struct dc_jsonw *w);
 

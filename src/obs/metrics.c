@@ -112,10 +112,10 @@ static bool is_family(const struct dc_metrics *m, size_t i, const char *name)
 static struct metric *find_or_add(struct dc_metrics *m, enum type type, const char *name,
                                   const char *labels, const char *help)
 {
+    DC_ASSERT(m != NULL && is_name(name));
     const char *l = labels == NULL ? "" : labels;
     size_t pos = position(m, name, l);
 
-    DC_ASSERT(is_name(name));
     if (pos < m->count && compare(m->items[pos], name, l) == 0) {
         DC_ASSERT(m->items[pos]->type == type);
         return m->items[pos];
@@ -141,29 +141,22 @@ static struct metric *find_or_add(struct dc_metrics *m, enum type type, const ch
     return item;
 }
 
-/* What modules without a registry write to.  Nobody ever reads these three, so they are no state;
- * the alternative is a branch at every place that counts. */
-static struct dc_counter nobodys_counter;
-static struct dc_gauge nobodys_gauge;
-static struct dc_histogram nobodys_histogram;
-
 struct dc_counter *dc_metrics_counter(struct dc_metrics *m, const char *name, const char *labels,
                                       const char *help)
 {
-    return m == NULL ? &nobodys_counter : &find_or_add(m, COUNTER, name, labels, help)->u.counter;
+    return &find_or_add(m, COUNTER, name, labels, help)->u.counter;
 }
 
 struct dc_gauge *dc_metrics_gauge(struct dc_metrics *m, const char *name, const char *labels,
                                   const char *help)
 {
-    return m == NULL ? &nobodys_gauge : &find_or_add(m, GAUGE, name, labels, help)->u.gauge;
+    return &find_or_add(m, GAUGE, name, labels, help)->u.gauge;
 }
 
 struct dc_histogram *dc_metrics_histogram(struct dc_metrics *m, const char *name,
                                           const char *labels, const char *help)
 {
-    return m == NULL ? &nobodys_histogram
-                     : &find_or_add(m, HISTOGRAM, name, labels, help)->u.histogram;
+    return &find_or_add(m, HISTOGRAM, name, labels, help)->u.histogram;
 }
 
 void dc_histogram_observe_us(struct dc_histogram *h, uint64_t us)
@@ -177,31 +170,19 @@ void dc_histogram_observe_us(struct dc_histogram *h, uint64_t us)
     h->sum_us += us;
 }
 
-/* Text format: backslash and newline always, the quote in labels only. */
-static void add_escaped(struct dc_strbuf *out, struct dc_slice s, bool is_label)
+/* As the text format wants it. */
+static void add_help(struct dc_strbuf *out, const char *text_z)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (c == '\n') {
+    for (; *text_z != '\0'; text_z++) {
+        if (*text_z == '\n') {
             dc_strbuf_add(out, DC_S("\\n"));
             continue;
         }
-        if (c == '\\' || (c == '"' && is_label)) {
+        if (*text_z == '\\') {
             dc_strbuf_add_char(out, '\\');
         }
-        dc_strbuf_add_char(out, c);
+        dc_strbuf_add_char(out, *text_z);
     }
-}
-
-void dc_metrics_label(struct dc_strbuf *labels, const char *key, struct dc_slice value)
-{
-    if (labels->len > 0) {
-        dc_strbuf_add_char(labels, ',');
-    }
-    dc_strbuf_add_z(labels, key);
-    dc_strbuf_add(labels, DC_S("=\""));
-    add_escaped(labels, value, true);
-    dc_strbuf_add_char(labels, '"');
 }
 
 static void add_head(struct dc_strbuf *out, const char *name, const char *help, const char *type)
@@ -209,7 +190,7 @@ static void add_head(struct dc_strbuf *out, const char *name, const char *help, 
     dc_strbuf_add(out, DC_S("# HELP "));
     dc_strbuf_add_z(out, name);
     dc_strbuf_add_char(out, ' ');
-    add_escaped(out, dc_slice_z(help), false);
+    add_help(out, help);
     dc_strbuf_add(out, DC_S("\n# TYPE "));
     dc_strbuf_add_z(out, name);
     dc_strbuf_add_char(out, ' ');

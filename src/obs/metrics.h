@@ -11,13 +11,11 @@ struct dc_metrics *dc_metrics_create(void);
 /* Frees all metrics with it; NULL is allowed. */
 void dc_metrics_destroy(struct dc_metrics *m);
 
-/* Appends `key="value"` to rendered labels, escaped, with a comma between two. */
-void dc_metrics_label(struct dc_strbuf *labels, const char *key, struct dc_slice value);
-
 /* name: daarion_<module>_<what>[_total|_bytes|_seconds]; labels: rendered text such as
- * `role="city-service",code="2xx"` or NULL; all are copied.  Registering the same name and labels
- * again gives the same metric; one name has one type (asserted).  m NULL gives a metric that nobody
- * reads. */
+ * `role="city-service",code="2xx"` (values are ours: nothing in them is escaped) or NULL; all are
+ * copied.  Registering the same name and labels
+ * again gives the same metric; one name has one type (asserted).  m is never NULL: whoever counts
+ * is given a registry, tests too. */
 struct dc_counter {
     uint64_t value;
 };

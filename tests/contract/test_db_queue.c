@@ -538,7 +538,8 @@ static void write_next(struct forever *w)
 
 int db_write_for_ever(const char *url, const char *path)
 {
-    const struct dc_db_opts opts = {.url = url, .path = path, .pool_size = 2};
+    const struct dc_db_opts opts = {
+        .url = url, .path = path, .pool_size = 2, .metrics = dc_metrics_create()};
     struct forever w = {0};
     struct dc_loop *loop = NULL;
 

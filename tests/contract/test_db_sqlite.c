@@ -145,6 +145,31 @@ static void a_batch_that_loses_the_whole_transaction_does_not_take_others_along(
     assert_int_equal(count_rows(f), 4);
 }
 
+static void a_result_past_the_limit_of_a_batch_is_an_error_and_undoes_it(void **state)
+{
+    struct fixture *f = *state;
+    /* A million characters a row. */
+    static const struct dc_db_stmt large = {
+        "WITH RECURSIVE row(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM row WHERE i < $1)"
+        " SELECT hex(zeroblob(500000)) FROM row",
+        NULL};
+    const struct dc_db_value few[] = {dc_db_int(5)}, many[] = {dc_db_int(70)};
+    struct got g = {0};
+
+    fixture_open(f);
+    create_items(f);
+    struct dc_db_batch *b = item_batch(f, DC_DB_WRITE, "a", 1);
+    dc_db_batch_add(b, &large, many, 1);
+    run(f, b, &g);
+    assert_int_equal(g.status, DC_INTERNAL);
+    assert_non_null(strstr(dc_error_text(&g.err), "too large"));
+    got_free(&g);
+    assert_int_equal(count_rows(f), 0);
+    run_one(f, DC_DB_READ, &large, few, 1, &g, DC_OK); /* the connection is none the worse */
+    assert_int_equal(g.rows[0], 5);
+    got_free(&g);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int db_sqlite_suite(void)
@@ -157,6 +182,7 @@ int db_sqlite_suite(void)
         CASE(a_missing_directory_is_a_configuration_error),
         CASE(neither_a_url_nor_a_path_is_refused_at_once),
         CASE(a_batch_that_loses_the_whole_transaction_does_not_take_others_along),
+        CASE(a_result_past_the_limit_of_a_batch_is_an_error_and_undoes_it),
     };
     return cmocka_run_group_tests_name("sqlite", cases, NULL, NULL);
 }

@@ -108,6 +108,12 @@ static inline void run_once(struct fixture *f)
         }                                                                                          \
     } while (0)
 
+/* Connections that the server has, as its page of metrics tells. */
+static inline int64_t open_connections(const struct fixture *f)
+{
+    return dc_metrics_gauge(f->metrics, "daarion_http_connections", "server=\"test\"", "")->value;
+}
+
 static inline void on_fixture_stopped(void *data)
 {
     ((struct fixture *)data)->is_stopped = true;
@@ -161,12 +167,15 @@ static inline void on_client_connected(uv_connect_t *req, int status)
     uv_read_start((uv_stream_t *)&c->tcp, on_client_alloc, on_client_read);
 }
 
-static inline struct client *client_open(struct fixture *f)
+/* host_z: an IPv4 or IPv6 address that reaches the server. */
+static inline struct client *client_open_at(struct fixture *f, const char *host_z)
 {
     struct client *c = dc_calloc(1, sizeof *c);
-    struct sockaddr_in addr;
+    struct sockaddr_storage addr;
+    uint16_t port = dc_server_port(f->server);
     c->f = f;
-    assert_int_equal(uv_ip4_addr("127.0.0.1", dc_server_port(f->server), &addr), 0);
+    assert_true(uv_ip4_addr(host_z, port, (struct sockaddr_in *)&addr) == 0 ||
+                uv_ip6_addr(host_z, port, (struct sockaddr_in6 *)&addr) == 0);
     assert_int_equal(uv_tcp_init(dc_loop_uv(f->loop), &c->tcp), 0);
     assert_int_equal(
         uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&addr, on_client_connected),
@@ -174,6 +183,11 @@ static inline struct client *client_open(struct fixture *f)
     RUN_UNTIL(f, c->is_connected);
     uv_tcp_nodelay(&c->tcp, 1);
     return c;
+}
+
+static inline struct client *client_open(struct fixture *f)
+{
+    return client_open_at(f, "127.0.0.1");
 }
 
 struct client_write {

@@ -3,6 +3,16 @@
 
 /* The other side is our own server. */
 
+/* The linker sends the client's calls here: watching a socket can be made to fail. */
+int __real_uv_poll_init_socket(uv_loop_t *loop, uv_poll_t *handle, uv_os_sock_t socket);
+int __wrap_uv_poll_init_socket(uv_loop_t *loop, uv_poll_t *handle, uv_os_sock_t socket);
+static bool is_watching_refused;
+
+int __wrap_uv_poll_init_socket(uv_loop_t *loop, uv_poll_t *handle, uv_os_sock_t socket)
+{
+    return is_watching_refused ? UV_ENOMEM : __real_uv_poll_init_socket(loop, handle, socket);
+}
+
 static void echo(void *ctx, struct dc_http_request *r)
 {
     (void)ctx;
@@ -388,6 +398,36 @@ static void a_callback_may_close_the_client_or_cancel_another_call(void **state)
     setup_close(&s);
 }
 
+static void a_socket_that_cannot_be_watched_ends_its_call_and_no_other(void **state)
+{
+    (void)state;
+    struct setup s;
+    struct result other = {0};
+    struct dc_error err = {0};
+    struct dc_http_call call = {.method_z = "GET", .deadline_ms = 10000};
+    setup_open(&s);
+    call.url_z = url(&s, "/hold");
+    assert_int_equal(dc_http_client_call(s.client, &call, on_answer, &other, NULL, &err), DC_OK);
+    RUN_UNTIL(&s.f, s.held.r != NULL);
+    is_watching_refused = true;
+    call.url_z = url(&s, "/echo");
+    assert_int_equal(dc_http_client_call(s.client, &call, on_answer, &s.res, NULL, &err), DC_OK);
+    RUN_UNTIL(&s.f, s.res.n == 1);
+    is_watching_refused = false;
+    assert_int_equal(s.res.st, DC_UPSTREAM);
+    assert_int_equal(other.n, 0);
+    dc_http_reply(s.held.r, 200, "text/plain", DC_S("late"));
+    RUN_UNTIL(&s.f, other.n == 1);
+    assert_int_equal(other.st, DC_OK);
+    assert_slice(dc_strbuf_slice(&other.body), "late");
+    assert_int_equal(dc_http_client_call(s.client, &call, on_answer, &s.res, NULL, &err), DC_OK);
+    RUN_UNTIL(&s.f, s.res.n == 2);
+    assert_int_equal(s.res.st, DC_OK);
+    dc_strbuf_free(&other.body);
+    dc_strbuf_free(&other.type);
+    setup_close(&s);
+}
+
 int main(void)
 {
     /* The loopback address is never asked for through a proxy. */
@@ -405,6 +445,7 @@ int main(void)
         cmocka_unit_test(closing_cancels_what_runs_and_refuses_what_comes),
         cmocka_unit_test(more_calls_than_allowed_are_refused_until_one_has_ended),
         cmocka_unit_test(a_callback_may_close_the_client_or_cancel_another_call),
+        cmocka_unit_test(a_socket_that_cannot_be_watched_ends_its_call_and_no_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

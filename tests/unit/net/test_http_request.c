@@ -47,6 +47,32 @@ static void hold(void *ctx, struct dc_http_request *r)
     shelf->held[shelf->n++] = r;
 }
 
+/* What an upgraded connection has heard. */
+struct mode {
+    struct dc_strbuf got;
+    bool is_closed;
+};
+
+static void mode_data(struct dc_conn *c, struct dc_slice bytes)
+{
+    dc_strbuf_add(&((struct mode *)c->state)->got, bytes);
+    dc_conn_send_bytes(c, bytes, NULL, 0);
+}
+
+static void mode_close(struct dc_conn *c)
+{
+    ((struct mode *)c->state)->is_closed = true;
+}
+
+static const struct dc_conn_class echo_class = {
+    .mode = DC_CONN_WS, .on_data = mode_data, .on_close = mode_close};
+#define UPGRADED "HTTP/1.1 101 Switching Protocols\r\n\r\n"
+
+static void upgrade_now(void *ctx, struct dc_http_request *r)
+{
+    assert_non_null(dc_http_detach(r, DC_S(UPGRADED), &echo_class, ctx));
+}
+
 static const struct dc_route routes[] = {
     {DC_GET | DC_POST | DC_PUT | DC_DELETE | DC_PATCH, "/echo", echo},
     {DC_GET, "/", echo},
@@ -56,13 +82,44 @@ static const struct dc_route routes[] = {
 };
 static const struct dc_route held_routes[] = {{DC_GET | DC_POST, "/hold", hold}};
 
-static void open_all(struct fixture *f, struct shelf *shelf, const struct dc_server_opts *opts)
+static const struct dc_route upgrade_routes[] = {{DC_GET, "/now", upgrade_now}};
+
+/* Of each test: a server with all of these routes. */
+struct rig {
+    struct fixture f;
+    struct shelf shelf;
+    struct mode mode;
+};
+
+static int set_up(void **state)
 {
-    *shelf = (struct shelf){0};
-    fixture_open(f);
-    dc_router_add(f->router, "", routes, DC_ARRAY_LEN(routes), NULL);
-    dc_router_add(f->router, "", held_routes, DC_ARRAY_LEN(held_routes), shelf);
-    fixture_listen(f, opts);
+    struct rig *rig = dc_calloc(1, sizeof *rig);
+    fixture_open(&rig->f);
+    dc_router_add(rig->f.router, "", routes, DC_ARRAY_LEN(routes), NULL);
+    dc_router_add(rig->f.router, "", held_routes, DC_ARRAY_LEN(held_routes), &rig->shelf);
+    dc_router_add(rig->f.router, "", upgrade_routes, DC_ARRAY_LEN(upgrade_routes), &rig->mode);
+    fixture_listen(&rig->f, NULL);
+    *state = rig;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct rig *rig = *state;
+    fixture_close(&rig->f);
+    dc_strbuf_free(&rig->mode.got);
+    dc_free(rig);
+    return 0;
+}
+
+/* A client that has sent these bytes, of which one request has come to lie on the shelf. */
+static struct client *open_held(struct rig *rig, struct dc_slice bytes)
+{
+    struct client *c = client_open(&rig->f);
+    size_t had = rig->shelf.n;
+    client_send(c, bytes);
+    RUN_UNTIL(&rig->f, rig->shelf.n == had + 1);
+    return c;
 }
 
 /* --- rows: bytes in, status out, is the connection usable afterwards --- */
@@ -245,42 +302,30 @@ static void check_row(struct fixture *f, const struct row *row, size_t cut, bool
 
 static void every_row_gets_its_answer_and_leaves_the_connection_as_told(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
+    struct fixture *f = &((struct rig *)*state)->f;
     for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
-        check_row(&f, &rows[i], rows[i].bytes.len, false);
+        check_row(f, &rows[i], rows[i].bytes.len, false);
     }
-    fixture_close(&f);
 }
 
 static void every_row_gets_the_same_answer_byte_by_byte(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
+    struct fixture *f = &((struct rig *)*state)->f;
     for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
-        check_row(&f, &rows[i], 0, true);
+        check_row(f, &rows[i], 0, true);
     }
-    fixture_close(&f);
 }
 
 static void some_rows_get_the_same_answer_in_any_two_parts(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
+    struct fixture *f = &((struct rig *)*state)->f;
     static const size_t chosen[] = {0, 1, 2, 4, 5, 6};
     for (size_t i = 0; i < DC_ARRAY_LEN(chosen); i++) {
         const struct row *row = &rows[chosen[i]];
         for (size_t cut = 1; cut < row->bytes.len; cut++) {
-            check_row(&f, row, cut, false);
+            check_row(f, row, cut, false);
         }
     }
-    fixture_close(&f);
 }
 
 /* --- sizes --- */
@@ -309,35 +354,28 @@ static void check_padded(struct fixture *f, const char *before_z, size_t n, cons
 
 static void heads_targets_and_bodies_at_their_limits(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
+    struct fixture *f = &((struct rig *)*state)->f;
     const char *before = "GET /echo HTTP/1.1\r\n" H "X: ";
     size_t rest = strlen(before) + 4;
-    check_padded(&f, before, 16 * 1024 - rest, "\r\n\r\n", 200);
-    check_padded(&f, before, 16 * 1024 - rest + 1, "\r\n\r\n", 431);
-    check_padded(&f, before, 200000, "\r\n\r\n", 431);
-    check_padded(&f, "GET /echo?", 8192 - 6, " HTTP/1.1\r\n" H "\r\n", 200);
-    check_padded(&f, "GET /echo?", 8192 - 5, " HTTP/1.1\r\n" H "\r\n", 431);
-    check_padded(&f, "POST /echo HTTP/1.1\r\n" H "Content-Length: 65536\r\n\r\n", 65536, "", 200);
-    check_padded(&f, "POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n10000\r\n",
+    check_padded(f, before, 16 * 1024 - rest, "\r\n\r\n", 200);
+    check_padded(f, before, 16 * 1024 - rest + 1, "\r\n\r\n", 431);
+    check_padded(f, before, 200000, "\r\n\r\n", 431);
+    check_padded(f, "GET /echo?", 8192 - 6, " HTTP/1.1\r\n" H "\r\n", 200);
+    check_padded(f, "GET /echo?", 8192 - 5, " HTTP/1.1\r\n" H "\r\n", 431);
+    check_padded(f, "POST /echo HTTP/1.1\r\n" H "Content-Length: 65536\r\n\r\n", 65536, "", 200);
+    check_padded(f, "POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n10000\r\n",
                  65536, "\r\n0\r\n\r\n", 200);
-    check_padded(&f, "POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n10000\r\n",
+    check_padded(f, "POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n10000\r\n",
                  65536, "\r\n1\r\na\r\n0\r\n\r\n", 413);
-    check_padded(&f, "POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1;", 9000,
+    check_padded(f, "POST /echo HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n1;", 9000,
                  "\r\na\r\n0\r\n\r\n", 400);
-    fixture_close(&f);
 }
 
 static void the_hundred_and_first_header_is_refused(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
+    struct fixture *f = &((struct rig *)*state)->f;
     for (int n = 99; n <= 100; n++) {
-        struct client *c = client_open(&f);
+        struct client *c = client_open(f);
         struct dc_strbuf out = {0};
         dc_strbuf_add_z(&out, "GET /echo HTTP/1.1\r\n" H);
         for (int i = 0; i < n; i++) {
@@ -349,20 +387,16 @@ static void the_hundred_and_first_header_is_refused(void **state)
         dc_strbuf_free(&out);
         client_close(c);
     }
-    fixture_close(&f);
 }
 
 /* --- pipelining --- */
 
 static void pipelined_requests_are_answered_in_order_also_many(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
+    struct fixture *f = &((struct rig *)*state)->f;
     static const size_t counts[] = {50, 1000}; /* the second takes several turns */
     for (size_t k = 0; k < DC_ARRAY_LEN(counts); k++) {
-        struct client *c = client_open(&f);
+        struct client *c = client_open(f);
         struct dc_strbuf out = {0};
         for (size_t i = 0; i < counts[k]; i++) {
             dc_strbuf_printf(&out, "GET /echo?%zu HTTP/1.1\r\n" H "\r\n", i);
@@ -377,43 +411,36 @@ static void pipelined_requests_are_answered_in_order_also_many(void **state)
         dc_strbuf_free(&out);
         client_close(c);
     }
-    fixture_close(&f);
 }
 
 static void a_request_behind_a_pending_one_waits_for_it(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
-    struct client *c = client_open(&f);
-    client_send(c, DC_S("GET /hold HTTP/1.1\r\n" H "\r\nGET /echo?2 HTTP/1.1\r\n" H "\r\nGET /ho"));
-    RUN_UNTIL(&f, shelf.n == 1);
+    struct rig *rig = *state;
+    struct fixture *f = &rig->f;
+    struct shelf *shelf = &rig->shelf;
+    struct client *c = open_held(
+        rig, DC_S("GET /hold HTTP/1.1\r\n" H "\r\nGET /echo?2 HTTP/1.1\r\n" H "\r\nGET /ho"));
     client_send(c, DC_S("ld HTTP/1.1\r\n" H "\r\n"));
-    RUN_UNTIL(&f, c->n_writing == 0);
-    dc_loop_step(f.loop);
-    assert_int_equal(shelf.n, 1);
+    RUN_UNTIL(f, c->n_writing == 0);
+    dc_loop_step(f->loop);
+    assert_int_equal(shelf->n, 1);
     assert_int_equal(c->in.len, 0);
-    dc_http_reply(shelf.held[0], 200, "text/plain", DC_S("one"));
+    dc_http_reply(shelf->held[0], 200, "text/plain", DC_S("one"));
     assert_slice(wait_response(c).body, "one");
     assert_slice(wait_response(c).body, "1|/echo|2||");
-    RUN_UNTIL(&f, shelf.n == 2);
-    dc_http_reply(shelf.held[1], 200, "text/plain", DC_S("three"));
+    RUN_UNTIL(f, shelf->n == 2);
+    dc_http_reply(shelf->held[1], 200, "text/plain", DC_S("three"));
     assert_slice(wait_response(c).body, "three");
     client_close(c);
-    assert_int_equal(shelf.n_gone, 0);
-    fixture_close(&f);
+    assert_int_equal(shelf->n_gone, 0);
 }
 
 static void bytes_behind_a_pending_request_are_bounded(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
-    struct client *c = client_open(&f);
-    client_send(c, DC_S("GET /hold HTTP/1.1\r\n" H "\r\n"));
-    RUN_UNTIL(&f, shelf.n == 1);
+    struct rig *rig = *state;
+    struct fixture *f = &rig->f;
+    struct shelf *shelf = &rig->shelf;
+    struct client *c = open_held(rig, DC_S("GET /hold HTTP/1.1\r\n" H "\r\n"));
     struct dc_strbuf out = {0};
     const size_t n = 400000; /* of 34 bytes: more than socket buffers and the bound take */
     for (size_t i = 0; i < n; i++) {
@@ -421,18 +448,18 @@ static void bytes_behind_a_pending_request_are_bounded(void **state)
     }
     client_send(c, dc_strbuf_slice(&out));
     dc_strbuf_free(&out);
-    struct dc_counter *in = dc_metrics_counter(f.metrics, "daarion_http_received_bytes",
+    struct dc_counter *in = dc_metrics_counter(f->metrics, "daarion_http_received_bytes",
                                                "server=\"test\"", "Bytes read from sockets");
     uint64_t before;
     do { /* until the server reads no more */
         before = in->value;
         for (int i = 0; i < 50; i++) {
-            dc_loop_step(f.loop);
+            dc_loop_step(f->loop);
         }
     } while (in->value != before);
     assert_in_range(in->value, 80 * 1024, 3 * 64 * 1024 + 80 * 1024);
     assert_int_equal(c->n_writing, 1);
-    dc_http_reply(shelf.held[0], 200, "text/plain", DC_S("one"));
+    dc_http_reply(shelf->held[0], 200, "text/plain", DC_S("one"));
     assert_slice(wait_response(c).body, "one");
     for (size_t i = 0; i < n; i++) {
         struct response got = wait_response(c);
@@ -444,18 +471,14 @@ static void bytes_behind_a_pending_request_are_bounded(void **state)
         }
     }
     client_close(c);
-    fixture_close(&f);
 }
 
 /* --- expectations --- */
 
 static void a_body_is_asked_for_by_100_continue(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
-    struct client *c = client_open(&f);
+    struct fixture *f = &((struct rig *)*state)->f;
+    struct client *c = client_open(f);
     client_send(
         c, DC_S("POST /echo HTTP/1.1\r\n" H "Expect: 100-Continue\r\nContent-Length: 2\r\n\r\n"));
     struct response got = wait_response(c);
@@ -471,30 +494,26 @@ static void a_body_is_asked_for_by_100_continue(void **state)
     assert_int_equal(wait_response(c).status, 413);
     wait_end(c);
     client_close(c);
-    fixture_close(&f);
 }
 
 /* --- clients that go, servers that stop --- */
 
 static void a_client_that_goes_is_reported_once_and_its_answer_dropped(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
-    struct client *c = client_open(&f);
-    client_send(c, DC_S("GET /hold HTTP/1.1\r\n" H "\r\nGET /hold HTTP/1.1\r\n" H "\r\n"));
-    RUN_UNTIL(&f, shelf.n == 1);
+    struct rig *rig = *state;
+    struct fixture *f = &rig->f;
+    struct shelf *shelf = &rig->shelf;
+    struct client *c =
+        open_held(rig, DC_S("GET /hold HTTP/1.1\r\n" H "\r\nGET /hold HTTP/1.1\r\n" H "\r\n"));
     client_close(c);
-    RUN_UNTIL(&f, shelf.n_gone == 1);
-    RUN_UNTIL(&f, dc_server_connection_count(f.server) == 0);
-    assert_true(dc_http_peer(shelf.held[0]).len == 0);
-    dc_http_set_header(shelf.held[0], "X-A", DC_S("b"));
-    dc_http_reply(shelf.held[0], 200, "text/plain", DC_S("too late"));
-    dc_loop_step(f.loop);
-    assert_int_equal(shelf.n_gone, 1);
-    assert_int_equal(shelf.n, 1); /* the one behind it was never begun */
-    fixture_close(&f);
+    RUN_UNTIL(f, shelf->n_gone == 1);
+    RUN_UNTIL(f, open_connections(f) == 0);
+    assert_true(dc_http_peer(shelf->held[0]).len == 0);
+    dc_http_set_header(shelf->held[0], "X-A", DC_S("b"));
+    dc_http_reply(shelf->held[0], 200, "text/plain", DC_S("too late"));
+    dc_loop_step(f->loop);
+    assert_int_equal(shelf->n_gone, 1);
+    assert_int_equal(shelf->n, 1); /* the one behind it was never begun */
 }
 
 static struct dc_http_request *answered_in_gone;
@@ -507,157 +526,106 @@ static void answer_when_gone(void *data)
 
 static void answering_from_the_gone_callback_is_allowed(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
-    struct client *c = client_open(&f);
-    client_send(c, DC_S("GET /hold HTTP/1.1\r\n" H "\r\n"));
-    RUN_UNTIL(&f, shelf.n == 1);
-    answered_in_gone = shelf.held[0];
-    dc_http_on_gone(shelf.held[0], answer_when_gone, NULL);
+    struct rig *rig = *state;
+    struct fixture *f = &rig->f;
+    struct shelf *shelf = &rig->shelf;
+    struct client *c = open_held(rig, DC_S("GET /hold HTTP/1.1\r\n" H "\r\n"));
+    answered_in_gone = shelf->held[0];
+    dc_http_on_gone(shelf->held[0], answer_when_gone, NULL);
     client_close(c);
-    RUN_UNTIL(&f, answered_in_gone == NULL);
-    fixture_close(&f);
+    RUN_UNTIL(f, answered_in_gone == NULL);
 }
 
 static void pieces_can_be_written_later_and_to_the_dead(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    open_all(&f, &shelf, NULL);
-    struct client *c = client_open(&f);
-    client_send(c, DC_S("GET /hold HTTP/1.1\r\n" H "\r\n"));
-    RUN_UNTIL(&f, shelf.n == 1);
-    dc_http_stream_begin(shelf.held[0], 200, "text/plain");
-    dc_http_stream_write(shelf.held[0], DC_S("hello"));
-    dc_http_stream_write(shelf.held[0], DC_SLICE_NULL);
-    dc_http_stream_write(shelf.held[0], DC_S(" you"));
-    dc_http_stream_end(shelf.held[0]);
+    struct rig *rig = *state;
+    struct fixture *f = &rig->f;
+    struct shelf *shelf = &rig->shelf;
+    struct client *c = open_held(rig, DC_S("GET /hold HTTP/1.1\r\n" H "\r\n"));
+    dc_http_stream_begin(shelf->held[0], 200, "text/plain");
+    dc_http_stream_write(shelf->held[0], DC_S("hello"));
+    dc_http_stream_write(shelf->held[0], DC_SLICE_NULL);
+    dc_http_stream_write(shelf->held[0], DC_S(" you"));
+    dc_http_stream_end(shelf->held[0]);
     assert_slice(wait_response(c).body, "5\r\nhello\r\n4\r\n you\r\n0\r\n\r\n");
     client_send(c, DC_S("GET /hold HTTP/1.1\r\n" H "\r\n"));
-    RUN_UNTIL(&f, shelf.n == 2);
-    dc_http_stream_begin(shelf.held[1], 200, "text/plain");
+    RUN_UNTIL(f, shelf->n == 2);
+    dc_http_stream_begin(shelf->held[1], 200, "text/plain");
     client_close(c);
-    RUN_UNTIL(&f, shelf.n_gone == 1);
-    dc_http_stream_write(shelf.held[1], DC_S("hello"));
-    dc_http_stream_end(shelf.held[1]);
-    fixture_close(&f);
+    RUN_UNTIL(f, shelf->n_gone == 1);
+    dc_http_stream_write(shelf->held[1], DC_S("hello"));
+    dc_http_stream_end(shelf->held[1]);
 }
 
 /* --- upgrades --- */
 
-struct mode {
-    struct dc_strbuf got;
-    bool is_closed;
-};
-
-static void mode_data(struct dc_conn *c, struct dc_slice bytes)
-{
-    dc_strbuf_add(&((struct mode *)c->state)->got, bytes);
-    dc_conn_send_bytes(c, bytes, NULL, 0);
-}
-
-static void mode_close(struct dc_conn *c)
-{
-    ((struct mode *)c->state)->is_closed = true;
-}
-
-static const struct dc_conn_class echo_class = {
-    .mode = DC_CONN_WS, .on_data = mode_data, .on_close = mode_close};
-#define UPGRADED "HTTP/1.1 101 Switching Protocols\r\n\r\n"
-
-static void upgrade_now(void *ctx, struct dc_http_request *r)
-{
-    assert_non_null(dc_http_detach(r, DC_S(UPGRADED), &echo_class, ctx));
-}
-
 static void an_upgraded_connection_gets_the_bytes_behind_its_request(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    struct mode mode = {0};
-    static const struct dc_route upgrade_routes[] = {{DC_GET, "/now", upgrade_now}};
-    shelf = (struct shelf){0};
-    fixture_open(&f);
-    dc_router_add(f.router, "", routes, DC_ARRAY_LEN(routes), NULL);
-    dc_router_add(f.router, "", held_routes, DC_ARRAY_LEN(held_routes), &shelf);
-    dc_router_add(f.router, "", upgrade_routes, 1, &mode);
-    fixture_listen(&f, NULL);
-
-    struct client *c = client_open(&f);
+    struct rig *rig = *state;
+    struct fixture *f = &rig->f;
+    struct shelf *shelf = &rig->shelf;
+    struct client *c = client_open(f);
     client_send(c, DC_S("GET /echo HTTP/1.1\r\n" H "\r\nGET /now HTTP/1.1\r\n" H "\r\nframes"));
     assert_int_equal(wait_response(c).status, 200);
     assert_int_equal(wait_response(c).status, 101);
-    RUN_UNTIL(&f, c->in.len - c->seen == 6);
-    assert_slice(dc_strbuf_slice(&mode.got), "frames");
+    RUN_UNTIL(f, c->in.len - c->seen == 6);
+    assert_slice(dc_strbuf_slice(&rig->mode.got), "frames");
     client_close(c);
-    RUN_UNTIL(&f, mode.is_closed);
+    RUN_UNTIL(f, rig->mode.is_closed);
 
     /* The same, decided later: bytes of before and after the decision keep their order. */
-    dc_strbuf_clear(&mode.got);
-    mode.is_closed = false;
-    c = client_open(&f);
-    client_send(c, DC_S("GET /hold HTTP/1.1\r\n" H "\r\nfirst"));
-    RUN_UNTIL(&f, shelf.n == 1);
-    assert_non_null(dc_http_detach(shelf.held[0], DC_S(UPGRADED), &echo_class, &mode));
-    assert_int_equal(mode.got.len, 0); /* never under the call */
+    dc_strbuf_clear(&rig->mode.got);
+    rig->mode.is_closed = false;
+    c = open_held(rig, DC_S("GET /hold HTTP/1.1\r\n" H "\r\nfirst"));
+    assert_non_null(dc_http_detach(shelf->held[0], DC_S(UPGRADED), &echo_class, &rig->mode));
+    assert_int_equal(rig->mode.got.len, 0); /* never under the call */
     client_send(c, DC_S(" second"));
-    RUN_UNTIL(&f, mode.got.len == 12);
-    assert_slice(dc_strbuf_slice(&mode.got), "first second");
+    RUN_UNTIL(f, rig->mode.got.len == 12);
+    assert_slice(dc_strbuf_slice(&rig->mode.got), "first second");
     assert_int_equal(wait_response(c).status, 101);
     client_close(c);
-    RUN_UNTIL(&f, mode.is_closed);
+    RUN_UNTIL(f, rig->mode.is_closed);
 
     /* And for a client that has gone. */
-    c = client_open(&f);
-    client_send(c, DC_S("GET /hold HTTP/1.1\r\n" H "\r\n"));
-    RUN_UNTIL(&f, shelf.n == 2);
+    c = open_held(rig, DC_S("GET /hold HTTP/1.1\r\n" H "\r\n"));
     client_close(c);
-    RUN_UNTIL(&f, shelf.n_gone == 1);
-    assert_null(dc_http_detach(shelf.held[1], DC_S(UPGRADED), &echo_class, &mode));
-    dc_strbuf_free(&mode.got);
-    fixture_close(&f);
+    RUN_UNTIL(f, shelf->n_gone == 1);
+    assert_null(dc_http_detach(shelf->held[1], DC_S(UPGRADED), &echo_class, &rig->mode));
 }
 
 static void an_upgraded_connection_may_close_before_it_got_its_bytes(void **state)
 {
-    (void)state;
-    struct fixture f;
-    struct shelf shelf;
-    struct mode mode = {0};
-    open_all(&f, &shelf, NULL);
-    struct client *c = client_open(&f);
-    client_send(c, DC_S("GET /hold HTTP/1.1\r\n" H "\r\nfirst"));
-    RUN_UNTIL(&f, shelf.n == 1);
-    struct dc_conn *conn = dc_http_detach(shelf.held[0], DC_S(UPGRADED), &echo_class, &mode);
+    struct rig *rig = *state;
+    struct fixture *f = &rig->f;
+    struct shelf *shelf = &rig->shelf;
+    struct client *c = open_held(rig, DC_S("GET /hold HTTP/1.1\r\n" H "\r\nfirst"));
+    struct dc_conn *conn = dc_http_detach(shelf->held[0], DC_S(UPGRADED), &echo_class, &rig->mode);
     assert_non_null(conn);
     dc_conn_close(conn);
-    RUN_UNTIL(&f, mode.is_closed);
-    assert_int_equal(mode.got.len, 0);
+    RUN_UNTIL(f, rig->mode.is_closed);
+    assert_int_equal(rig->mode.got.len, 0);
     client_close(c);
-    fixture_close(&f);
 }
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_row_gets_its_answer_and_leaves_the_connection_as_told),
-        cmocka_unit_test(every_row_gets_the_same_answer_byte_by_byte),
-        cmocka_unit_test(some_rows_get_the_same_answer_in_any_two_parts),
-        cmocka_unit_test(heads_targets_and_bodies_at_their_limits),
-        cmocka_unit_test(the_hundred_and_first_header_is_refused),
-        cmocka_unit_test(pipelined_requests_are_answered_in_order_also_many),
-        cmocka_unit_test(a_request_behind_a_pending_one_waits_for_it),
-        cmocka_unit_test(bytes_behind_a_pending_request_are_bounded),
-        cmocka_unit_test(a_body_is_asked_for_by_100_continue),
-        cmocka_unit_test(a_client_that_goes_is_reported_once_and_its_answer_dropped),
-        cmocka_unit_test(answering_from_the_gone_callback_is_allowed),
-        cmocka_unit_test(pieces_can_be_written_later_and_to_the_dead),
-        cmocka_unit_test(an_upgraded_connection_gets_the_bytes_behind_its_request),
-        cmocka_unit_test(an_upgraded_connection_may_close_before_it_got_its_bytes),
+        TEST(every_row_gets_its_answer_and_leaves_the_connection_as_told),
+        TEST(every_row_gets_the_same_answer_byte_by_byte),
+        TEST(some_rows_get_the_same_answer_in_any_two_parts),
+        TEST(heads_targets_and_bodies_at_their_limits),
+        TEST(the_hundred_and_first_header_is_refused),
+        TEST(pipelined_requests_are_answered_in_order_also_many),
+        TEST(a_request_behind_a_pending_one_waits_for_it),
+        TEST(bytes_behind_a_pending_request_are_bounded),
+        TEST(a_body_is_asked_for_by_100_continue),
+        TEST(a_client_that_goes_is_reported_once_and_its_answer_dropped),
+        TEST(answering_from_the_gone_callback_is_allowed),
+        TEST(pieces_can_be_written_later_and_to_the_dead),
+        TEST(an_upgraded_connection_gets_the_bytes_behind_its_request),
+        TEST(an_upgraded_connection_may_close_before_it_got_its_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

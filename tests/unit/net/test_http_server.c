@@ -1,4 +1,5 @@
 #include "http_fixture.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -99,6 +100,110 @@ static void an_idle_connection_is_closed_without_a_word(void **state)
     fixture_close(&f);
 }
 
+/* An answer that no socket takes at once. */
+#define LARGE_BYTES ((size_t)16 * 1024 * 1024)
+
+static void large(void *ctx, struct dc_http_request *r)
+{
+    dc_http_reply_blob(r, 200, "text/plain", ctx);
+}
+
+static void open_large(struct fixture *f, const struct dc_server_opts *opts, struct dc_blob *blob)
+{
+    static const struct dc_route large_routes[] = {{DC_GET, "/", large}};
+    fixture_open(f);
+    dc_router_add(f->router, "", large_routes, DC_ARRAY_LEN(large_routes), blob);
+    fixture_listen(f, opts);
+}
+
+/* Reads a part, then nothing until the loop has turned a few times, and so on; gives the bytes. */
+static size_t read_slowly(struct fixture *f, int fd)
+{
+    static char buf[256 * 1024];
+    size_t got = 0;
+    for (;;) {
+        unsigned until = f->ticks + 2; /* of TICK_MS */
+        ssize_t n = recv(fd, buf, sizeof buf, MSG_DONTWAIT);
+        if (n == 0 || (n == -1 && errno == ECONNRESET)) {
+            return got;
+        }
+        got += n > 0 ? (size_t)n : 0;
+        if (got >= LARGE_BYTES && n == -1) {
+            return got; /* and the connection stays */
+        }
+        while (f->ticks < until) {
+            run_once(f);
+        }
+    }
+}
+
+static int connect_raw(const struct fixture *f, struct dc_slice request)
+{
+    struct sockaddr_in addr;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(uv_ip4_addr("127.0.0.1", dc_server_port(f->server), &addr), 0);
+    assert_int_equal(connect(fd, (const struct sockaddr *)(const void *)&addr, sizeof addr), 0);
+    assert_int_equal(send(fd, request.ptr, request.len, 0), request.len);
+    return fd;
+}
+
+static void a_slow_reader_gets_its_whole_answer(void **state)
+{
+    static const struct {
+        const char *request;
+        bool is_closed;
+    } rows[] = {
+        {"GET / HTTP/1.1\r\n" H "\r\n", false},
+        {"GET / HTTP/1.1\r\n" H "Connection: close\r\n\r\n", true},
+        {"GET / HTTP/1.0\r\n\r\n", true},
+    };
+    (void)state;
+    struct dc_blob *blob = dc_blob_create(LARGE_BYTES);
+    memset(blob->data, 'x', LARGE_BYTES);
+    for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        struct dc_server_opts opts = default_opts();
+        /* Far less than the whole answer takes; the first only begins behind it. */
+        opts.keepalive_timeout_ms = 100;
+        opts.stall_timeout_ms = 200;
+        open_large(&f, &opts, blob);
+        int fd = connect_raw(&f, dc_slice_z(rows[i].request));
+        size_t got = read_slowly(&f, fd);
+        if (got < LARGE_BYTES) {
+            fail_msg("row %zu: %zu bytes", i, got);
+        }
+        /* Idle from here on, or over. */
+        RUN_UNTIL(&f, recv(fd, (char[1]){0}, 1, MSG_DONTWAIT) == 0);
+        close(fd);
+        fixture_close(&f);
+    }
+    dc_blob_unref(blob);
+}
+
+static void a_reader_that_takes_nothing_is_let_go(void **state)
+{
+    static const char *const rows[] = {
+        "GET / HTTP/1.1\r\n" H "\r\n", "GET / HTTP/1.1\r\n" H "Connection: close\r\n\r\n",
+        "GET / HTTP/1.1\r\n" H "\r\nGET / HTTP/1.1\r\n" H "\r\n", /* the second is not begun */
+    };
+    (void)state;
+    struct dc_blob *blob = dc_blob_create(LARGE_BYTES);
+    memset(blob->data, 'x', LARGE_BYTES);
+    for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        struct dc_server_opts opts = default_opts();
+        opts.stall_timeout_ms = 20;
+        open_large(&f, &opts, blob);
+        int fd = connect_raw(&f, dc_slice_z(rows[i]));
+        RUN_UNTIL(&f, open_connections(&f) == 1);
+        RUN_UNTIL(&f, open_connections(&f) == 0);
+        close(fd);
+        fixture_close(&f);
+    }
+    dc_blob_unref(blob);
+}
+
 static void a_pending_handler_is_not_timed_by_the_server(void **state)
 {
     (void)state;
@@ -145,7 +250,7 @@ static void connections_past_the_limit_hear_503(void **state)
     wait_end(c);
     client_close(c);
     client_close(b);
-    RUN_UNTIL(&f, dc_server_connection_count(f.server) == 1);
+    RUN_UNTIL(&f, open_connections(&f) == 1);
     b = client_open(&f);
     client_send(b, DC_S("GET / HTTP/1.1\r\n" H "\r\n"));
     assert_int_equal(wait_response(b).status, 200);
@@ -204,18 +309,106 @@ static void a_wrong_address_or_a_taken_port_is_a_configuration_error(void **stat
     struct dc_server *other = NULL;
     struct dc_error err = {0};
     opts.port = dc_server_port(f.server);
-    assert_int_equal(dc_server_create(f.loop, &opts, f.router, NULL, NULL, &other, &err),
+    assert_int_equal(dc_server_create(f.loop, &opts, f.router, NULL, f.metrics, &other, &err),
                      DC_CONFIG);
     assert_null(other);
     assert_non_null(strstr(dc_error_text(&err), "cannot listen"));
     opts.port = 0;
     opts.host = "localhost";
-    assert_int_equal(dc_server_create(f.loop, &opts, f.router, NULL, NULL, &other, &err),
+    assert_int_equal(dc_server_create(f.loop, &opts, f.router, NULL, f.metrics, &other, &err),
                      DC_CONFIG);
     opts.host = "192.0.2.1"; /* documentation address: not ours */
-    assert_int_equal(dc_server_create(f.loop, &opts, f.router, NULL, NULL, &other, &err),
+    assert_int_equal(dc_server_create(f.loop, &opts, f.router, NULL, f.metrics, &other, &err),
                      DC_CONFIG);
     fixture_close(&f);
+}
+
+static void tell_peer(void *ctx, struct dc_http_request *r)
+{
+    (void)ctx;
+    dc_http_reply(r, 200, "text/plain", dc_http_peer(r));
+}
+
+static bool has_ipv6(void)
+{
+    const struct sockaddr_in6 addr = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = fd >= 0 && bind(fd, (const struct sockaddr *)(const void *)&addr, sizeof addr) == 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ok;
+}
+
+static void ipv6_addresses_are_listened_on(void **state)
+{
+    static const struct {
+        const char *host, *client, *peer;
+    } rows[] = {{"::1", "::1", "::1"},
+                {"::", "::1", "::1"},
+                {"::", "127.0.0.1", "127.0.0.1"}}; /* every address serves IPv4, too */
+    static const struct dc_route peer_routes[] = {{DC_GET, "/", tell_peer}};
+    (void)state;
+    if (!has_ipv6()) {
+        print_message("this machine has no IPv6: nothing was tested\n");
+        skip();
+    }
+    for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        struct dc_server_opts opts = default_opts();
+        opts.host = rows[i].host;
+        fixture_open(&f);
+        dc_router_add(f.router, "", peer_routes, DC_ARRAY_LEN(peer_routes), NULL);
+        fixture_listen(&f, &opts);
+        assert_true(dc_server_port(f.server) > 0);
+        struct client *c = client_open_at(&f, rows[i].client);
+        client_send(c, DC_S("GET / HTTP/1.1\r\nHost: [::1]\r\n\r\n"));
+        assert_slice(wait_response(c).body, rows[i].peer);
+        client_close(c);
+        fixture_close(&f);
+    }
+}
+
+static void the_peer_is_whom_trusted_proxies_name_over_all_their_headers(void **state)
+{
+    static const struct {
+        const char *trusted, *fields, *peer;
+    } rows[] = {
+        {NULL, "X-Forwarded-For: 203.0.113.1\r\n", "127.0.0.1"},
+        {"127.0.0.1", "", "127.0.0.1"},
+        {"127.0.0.1", "X-Forwarded-For: 203.0.113.1\r\n", "203.0.113.1"},
+        {"127.0.0.1", "X-Forwarded-For: 198.51.100.9, 203.0.113.1\r\n", "203.0.113.1"},
+        /* HAProxy adds a header of its own behind what the client has sent. */
+        {"127.0.0.1",
+         "X-Forwarded-For: 198.51.100.9\r\nHost: a\r\nx-forwarded-for: 203.0.113.1\r\n",
+         "203.0.113.1"},
+        {"127.0.0.1,10.0.0.0/8",
+         "X-Forwarded-For: 198.51.100.9, 203.0.113.1\r\nX-Forwarded-For: 10.1.2.3\r\n",
+         "203.0.113.1"},
+        {"127.0.0.1", "X-Forwarded-For: 198.51.100.9\r\nX-Forwarded-For:\r\n", "127.0.0.1"},
+    };
+    static const struct dc_route peer_routes[] = {{DC_GET, "/", tell_peer}};
+    (void)state;
+    for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        struct dc_server_opts opts = default_opts();
+        char request[300];
+        bool has_host = strstr(rows[i].fields, "Host") != NULL;
+        int n = snprintf(request, sizeof request, "GET / HTTP/1.1\r\n%s%s\r\n", has_host ? "" : H,
+                         rows[i].fields);
+        opts.trusted_proxies = rows[i].trusted;
+        fixture_open(&f);
+        dc_router_add(f.router, "", peer_routes, DC_ARRAY_LEN(peer_routes), NULL);
+        fixture_listen(&f, &opts);
+        struct client *c = client_open(&f);
+        client_send(c, dc_slice_make(request, (size_t)n));
+        struct response got = wait_response(c);
+        if (!dc_slice_eq(got.body, dc_slice_z(rows[i].peer))) {
+            fail_msg("row %zu: %.*s", i, DC_SLICE_ARG(got.body));
+        }
+        client_close(c);
+        fixture_close(&f);
+    }
 }
 
 static void two_servers_share_a_port_when_both_want_to(void **state)
@@ -229,7 +422,8 @@ static void two_servers_share_a_port_when_both_want_to(void **state)
     struct dc_http_request *held = NULL;
     open_server(&f, &opts, &held);
     opts.port = dc_server_port(f.server);
-    assert_int_equal(dc_server_create(f.loop, &opts, f.router, NULL, NULL, &other, &err), DC_OK);
+    assert_int_equal(dc_server_create(f.loop, &opts, f.router, NULL, f.metrics, &other, &err),
+                     DC_OK);
     assert_int_equal(dc_server_port(other), opts.port);
     struct fixture second = {.is_stopped = false};
     dc_server_stop(other, 1000, on_fixture_stopped, &second);
@@ -367,7 +561,7 @@ static void requests_are_logged_once_without_their_query_and_counted(void **stat
     assert_false(contains(dc_strbuf_slice(&out), "secret"));
     wait_end(c);
     client_close(c);
-    RUN_UNTIL(&f, dc_server_connection_count(f.server) == 0);
+    RUN_UNTIL(&f, open_connections(&f) == 0);
 
     struct dc_strbuf page = {0};
     dc_metrics_render(f.metrics, &page);
@@ -392,10 +586,14 @@ int main(void)
         cmocka_unit_test(a_head_that_does_not_end_gets_408_however_slowly_it_drips),
         cmocka_unit_test(a_body_that_does_not_come_gets_408),
         cmocka_unit_test(an_idle_connection_is_closed_without_a_word),
+        cmocka_unit_test(a_slow_reader_gets_its_whole_answer),
+        cmocka_unit_test(a_reader_that_takes_nothing_is_let_go),
         cmocka_unit_test(a_pending_handler_is_not_timed_by_the_server),
         cmocka_unit_test(connections_past_the_limit_hear_503),
         cmocka_unit_test(running_out_of_descriptors_drops_connections_and_recovers),
         cmocka_unit_test(a_wrong_address_or_a_taken_port_is_a_configuration_error),
+        cmocka_unit_test(ipv6_addresses_are_listened_on),
+        cmocka_unit_test(the_peer_is_whom_trusted_proxies_name_over_all_their_headers),
         cmocka_unit_test(two_servers_share_a_port_when_both_want_to),
         cmocka_unit_test(stopping_closes_idle_connections_and_waits_for_answers),
         cmocka_unit_test(stopping_cuts_what_does_not_end_in_time),

@@ -42,6 +42,10 @@ static void wrong_handshakes_are_refused_with_the_reason(void **state)
          400, ""},
         {"key that is no base64",
          HEAD UPGRADE VERSION "Sec-WebSocket-Key: !!!!!!!!!!!!!!!!!!!!!!==\r\n" END, 400, ""},
+        {"key twice", HEAD UPGRADE VERSION KEY KEY END, 400, "bad_request"},
+        {"version twice", HEAD UPGRADE VERSION "Sec-WebSocket-Version: 8\r\n" KEY END, 426, ""},
+        {"origin twice", WELL ORIGIN("https://city.example") ORIGIN("https://evil.example") END,
+         400, "bad_request"},
         {"HTTP/1.0", "GET /ws HTTP/1.0\r\nHost: city.example\r\n" UPGRADE VERSION KEY END, 400,
          "bad_request"},
         {"POST",
@@ -84,6 +88,9 @@ static void right_handshakes_are_accepted(void **state)
          "GET /ws HTTP/1.1\r\nhost: city.example\r\nUPGRADE: WebSocket\r\n"
          "connection: keep-alive, upgrade\r\n" VERSION KEY END,
          101, "Upgrade: websocket\r\n"},
+        {"Connection in two headers", HEAD "Connection: keep-alive\r\n" UPGRADE VERSION KEY END,
+         101, ""},
+        {"Upgrade in two headers", HEAD "Upgrade: h2c\r\n" UPGRADE VERSION KEY END, 101, ""},
         {"same host", WELL ORIGIN("https://city.example") END, 101, "Connection: Upgrade\r\n"},
         {"same host over http", WELL ORIGIN("http://City.Example") END, 101, ""},
         {"same host with the default port", WELL ORIGIN("https://city.example:443") END, 101, ""},
@@ -111,43 +118,34 @@ static void right_handshakes_are_accepted(void **state)
 
 static void the_subprotocol_of_the_endpoint_is_named(void **state)
 {
-    (void)state;
-    struct fixture fx;
-    fx_open(&fx);
-    fx.subprotocol = "bearer";
-    struct client *c = client_connect(&fx, NULL);
+    struct fixture *fx = *state;
+    fx->subprotocol = "bearer";
+    struct client *c = client_connect(fx, NULL);
     dc_strbuf_add_char(&c->head, '\0');
     assert_non_null(strstr(c->head.ptr, "\r\nSec-WebSocket-Protocol: bearer\r\n"));
-    fx_close(&fx);
 }
 
 static void frames_that_come_with_the_handshake_are_not_lost(void **state)
 {
-    (void)state;
-    struct fixture fx;
+    struct fixture *fx = *state;
     struct dc_strbuf wire = {0};
-    fx_open(&fx);
     dc_strbuf_add(&wire, DC_S(FX_UPGRADE));
     ws_test_frame(&wire, true, DC_WS_TEXT, DC_S("early"));
-    struct client *c = client_open(&fx, 0);
-    client_send(&fx, c, dc_strbuf_slice(&wire));
-    PUMP_UNTIL(&fx, fx.n_peers == 1 && fx.peers[0]->texts == 1);
-    assert_true(dc_slice_eq(dc_strbuf_slice(&fx.peers[0]->last_text), DC_S("early")));
+    struct client *c = client_open(fx, 0);
+    client_send(fx, c, dc_strbuf_slice(&wire));
+    PUMP_UNTIL(fx, fx->n_peers == 1 && fx->peers[0]->texts == 1);
+    assert_true(dc_slice_eq(dc_strbuf_slice(&fx->peers[0]->last_text), DC_S("early")));
     dc_strbuf_free(&wire);
-    fx_close(&fx);
 }
 
 static void a_server_that_stops_accepts_no_socket(void **state)
 {
-    (void)state;
-    struct fixture fx;
-    fx_open(&fx);
-    dc_ws_hub_shutdown(fx.ws_hub);
-    struct client *c = client_open(&fx, 0);
-    client_send(&fx, c, DC_S(FX_UPGRADE));
-    PUMP_UNTIL(&fx, c->has_head);
+    struct fixture *fx = *state;
+    dc_ws_hub_shutdown(fx->ws_hub);
+    struct client *c = client_open(fx, 0);
+    client_send(fx, c, DC_S(FX_UPGRADE));
+    PUMP_UNTIL(fx, c->has_head);
     assert_int_equal(c->status, 503);
-    fx_close(&fx);
 }
 
 static void origins_are_compared_with_the_host(void **state)
@@ -185,9 +183,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_handshakes_are_refused_with_the_reason),
         cmocka_unit_test(right_handshakes_are_accepted),
-        cmocka_unit_test(the_subprotocol_of_the_endpoint_is_named),
-        cmocka_unit_test(frames_that_come_with_the_handshake_are_not_lost),
-        cmocka_unit_test(a_server_that_stops_accepts_no_socket),
+        FX_TEST(the_subprotocol_of_the_endpoint_is_named),
+        FX_TEST(frames_that_come_with_the_handshake_are_not_lost),
+        FX_TEST(a_server_that_stops_accepts_no_socket),
         cmocka_unit_test(origins_are_compared_with_the_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

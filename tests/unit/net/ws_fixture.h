@@ -443,6 +443,24 @@ static inline void fx_close(struct fixture *fx)
     dc_metrics_destroy(fx->metrics);
 }
 
+/* A fixture of its own for each test, as *state. */
+static inline int fx_set_up(void **state)
+{
+    struct fixture *fx = dc_alloc(sizeof(*fx));
+    fx_open(fx);
+    *state = fx;
+    return 0;
+}
+
+static inline int fx_tear_down(void **state)
+{
+    fx_close(*state);
+    dc_free(*state);
+    return 0;
+}
+
+#define FX_TEST(fn) cmocka_unit_test_setup_teardown(fn, fx_set_up, fx_tear_down)
+
 /* --- metrics --- */
 
 static inline uint64_t counter(const struct fixture *fx, const char *name)

@@ -1,5 +1,6 @@
 /* The metrics page: order, escaping, buckets, process figures. */
 #include "base/mem.h"
+#include "dies.h"
 #include "obs/metrics.h"
 #include "obs/process.h"
 #include <fcntl.h>
@@ -98,23 +99,17 @@ static void pointers_stay_valid_while_many_metrics_are_added(void **state)
     dc_metrics_destroy(m);
 }
 
-static void help_and_labels_are_escaped(void **state)
+static void help_is_escaped_and_labels_are_as_given(void **state)
 {
     struct dc_metrics *m = dc_metrics_create();
-    struct dc_strbuf labels = {0};
 
     (void)state;
-    dc_metrics_label(&labels, "path", DC_S("C:\\x \"y\"\nz"));
-    dc_metrics_label(&labels, "empty", DC_S(""));
-    dc_strbuf_add_char(&labels, '\0');
-    assert_true(dc_strbuf_ok(&labels));
-    dc_metrics_gauge(m, "daarion_e", labels.ptr, "One \\ two\n\"three\".");
+    dc_metrics_gauge(m, "daarion_e", "server=\"public\",code=\"2xx\"", "One \\ two\n\"three\".");
     char *text = render_own(m);
     assert_string_equal(text, "# HELP daarion_e One \\\\ two\\n\"three\".\n"
                               "# TYPE daarion_e gauge\n"
-                              "daarion_e{path=\"C:\\\\x \\\"y\\\"\\nz\",empty=\"\"} 0\n");
+                              "daarion_e{server=\"public\",code=\"2xx\"} 0\n");
     dc_free(text);
-    dc_strbuf_free(&labels);
     dc_metrics_destroy(m);
 }
 
@@ -172,12 +167,25 @@ static void histogram_without_labels_has_only_the_bound_as_label(void **state)
     dc_metrics_destroy(m);
 }
 
-static void metrics_without_a_registry_may_be_written(void **state)
+static void count_nowhere(void *data)
 {
+    dc_metrics_counter(data, "daarion_a_total", NULL, "A.")->value++;
+}
+
+static void give_one_name_two_types(void *data)
+{
+    dc_metrics_counter(data, "daarion_a_total", "code=\"1\"", "A.")->value++;
+    dc_metrics_gauge(data, "daarion_a_total", "code=\"2\"", "A.")->value++;
+}
+
+static void what_only_a_mistake_of_ours_can_do_aborts(void **state)
+{
+    struct dc_metrics *m = dc_metrics_create();
+
     (void)state;
-    dc_metrics_counter(NULL, "daarion_a_total", NULL, "A.")->value++;
-    dc_metrics_gauge(NULL, "daarion_g", NULL, "G.")->value--;
-    dc_histogram_observe_us(dc_metrics_histogram(NULL, "daarion_h_seconds", NULL, "H."), 1);
+    assert_true(dies_with("m != NULL", count_nowhere, NULL));
+    assert_true(dies_with("->type == type", give_one_name_two_types, m));
+    dc_metrics_destroy(m);
     dc_metrics_destroy(NULL);
 }
 
@@ -253,10 +261,10 @@ int main(void)
         cmocka_unit_test(page_is_sorted_with_help_and_type_once_a_name),
         cmocka_unit_test(same_name_and_labels_give_the_same_metric),
         cmocka_unit_test(pointers_stay_valid_while_many_metrics_are_added),
-        cmocka_unit_test(help_and_labels_are_escaped),
+        cmocka_unit_test(help_is_escaped_and_labels_are_as_given),
         cmocka_unit_test(histogram_counts_into_cumulative_buckets_in_seconds),
         cmocka_unit_test(histogram_without_labels_has_only_the_bound_as_label),
-        cmocka_unit_test(metrics_without_a_registry_may_be_written),
+        cmocka_unit_test(what_only_a_mistake_of_ours_can_do_aborts),
         cmocka_unit_test(page_ends_with_the_figures_of_the_process),
         cmocka_unit_test(open_descriptors_are_counted_exactly),
         cmocka_unit_test(cpu_time_grows_with_work),

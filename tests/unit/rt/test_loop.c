@@ -13,21 +13,6 @@
 
 #define HOUR_MS 3600000
 
-static struct dc_loop *new_loop(void)
-{
-    struct dc_loop *loop = NULL;
-    struct dc_error err = {0};
-
-    assert_int_equal(dc_loop_create(&loop, &err), DC_OK);
-    assert_non_null(loop);
-    return loop;
-}
-
-static void end_loop(struct dc_loop *loop)
-{
-    assert_int_equal(dc_loop_destroy(loop), DC_OK);
-}
-
 /* A turn item that counts and may act on another one. */
 struct item {
     struct dc_turn turn;
@@ -69,155 +54,176 @@ static void never(struct dc_timer *t)
     fail_msg("a timer of an hour has fired");
 }
 
+/* Of each test: a loop, and two items that it may use. */
+struct rig {
+    struct dc_loop *loop; /* NULL: the test has ended it, as its handles are on its stack */
+    struct item first, second;
+};
+
+static int set_up(void **state)
+{
+    struct rig *rig = dc_calloc(1, sizeof(*rig));
+    struct dc_error err = {0};
+
+    assert_int_equal(dc_loop_create(&rig->loop, &err), DC_OK);
+    assert_non_null(rig->loop);
+    init_item(&rig->first, rig->loop);
+    init_item(&rig->second, rig->loop);
+    *state = rig;
+    return 0;
+}
+
+static void end_loop(struct rig *rig)
+{
+    struct dc_loop *loop = rig->loop;
+
+    rig->loop = NULL;
+    assert_int_equal(dc_loop_destroy(loop), DC_OK);
+}
+
+/* The loop must be empty. */
+static int tear_down(void **state)
+{
+    struct rig *rig = *state;
+
+    if (rig->loop != NULL) {
+        end_loop(rig);
+    }
+    dc_free(rig);
+    return 0;
+}
+
 static void loop_without_anything_to_do_ends_at_once(void **state)
 {
-    struct dc_loop *loop = new_loop();
+    struct dc_loop *loop = ((struct rig *)*state)->loop;
 
-    (void)state;
     assert_false(dc_loop_step(loop));
     dc_loop_run(loop);
-    end_loop(loop);
 }
 
 static void scheduled_item_runs_once_although_nothing_else_keeps_the_loop_alive(void **state)
 {
-    struct dc_loop *loop = new_loop();
-    struct item it;
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
+    struct item *it = &rig->first;
 
-    (void)state;
-    init_item(&it, loop);
-    dc_turn_schedule(loop, &it.turn);
-    dc_turn_schedule(loop, &it.turn);
+    dc_turn_schedule(loop, &it->turn);
+    dc_turn_schedule(loop, &it->turn);
     dc_loop_run(loop);
-    assert_int_equal(it.runs, 1);
-    dc_turn_schedule(loop, &it.turn);
+    assert_int_equal(it->runs, 1);
+    dc_turn_schedule(loop, &it->turn);
     dc_loop_run(loop);
-    assert_int_equal(it.runs, 2);
-    end_loop(loop);
+    assert_int_equal(it->runs, 2);
 }
 
 static void items_run_in_the_order_they_were_scheduled(void **state)
 {
-    struct dc_loop *loop = new_loop();
-    struct item a, b;
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
+    struct item *a = &rig->first, *b = &rig->second;
 
-    (void)state;
-    init_item(&a, loop);
-    init_item(&b, loop);
-    b.cancels = &a; /* too late when a runs first, prevents it otherwise */
-    dc_turn_schedule(loop, &a.turn);
-    dc_turn_schedule(loop, &b.turn);
+    b->cancels = a; /* too late when a runs first, prevents it otherwise */
+    dc_turn_schedule(loop, &a->turn);
+    dc_turn_schedule(loop, &b->turn);
     dc_loop_run(loop);
-    assert_int_equal(a.runs, 1);
-    assert_int_equal(b.runs, 1);
-    end_loop(loop);
+    assert_int_equal(a->runs, 1);
+    assert_int_equal(b->runs, 1);
 }
 
 static void item_scheduled_while_items_run_waits_for_the_next_turn(void **state)
 {
-    struct dc_loop *loop = new_loop();
-    struct item first, second;
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
+    struct item *first = &rig->first, *second = &rig->second;
 
-    (void)state;
-    init_item(&first, loop);
-    init_item(&second, loop);
-    first.schedules = &second;
-    dc_turn_schedule(loop, &first.turn);
+    first->schedules = second;
+    dc_turn_schedule(loop, &first->turn);
     assert_true(dc_loop_step(loop));
-    assert_int_equal(first.runs, 1);
-    assert_int_equal(second.runs, 0);
+    assert_int_equal(first->runs, 1);
+    assert_int_equal(second->runs, 0);
     dc_loop_step(loop);
-    assert_int_equal(second.runs, 1);
-    assert_int_equal(first.runs, 1);
-    end_loop(loop);
+    assert_int_equal(second->runs, 1);
+    assert_int_equal(first->runs, 1);
 }
 
 static void item_already_waiting_is_not_moved_to_the_next_turn(void **state)
 {
-    struct dc_loop *loop = new_loop();
-    struct item first, second;
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
+    struct item *first = &rig->first, *second = &rig->second;
 
-    (void)state;
-    init_item(&first, loop);
-    init_item(&second, loop);
-    first.schedules = &second;
-    dc_turn_schedule(loop, &first.turn);
-    dc_turn_schedule(loop, &second.turn);
+    first->schedules = second;
+    dc_turn_schedule(loop, &first->turn);
+    dc_turn_schedule(loop, &second->turn);
     dc_loop_step(loop);
-    assert_int_equal(second.runs, 1);
+    assert_int_equal(second->runs, 1);
     assert_false(dc_loop_step(loop));
-    assert_int_equal(second.runs, 1);
-    end_loop(loop);
+    assert_int_equal(second->runs, 1);
 }
 
 static void loop_does_not_block_while_an_item_schedules_itself(void **state)
 {
-    struct dc_loop *loop = new_loop();
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
     struct dc_timer timer;
-    struct item it;
+    struct item *it = &rig->first;
 
-    (void)state;
     dc_timer_init(loop, &timer, never);
     dc_timer_start(&timer, HOUR_MS, 0);
-    init_item(&it, loop);
-    it.repeats = 1000;
-    it.closes = &timer; /* with the last run: the loop would sleep for an hour otherwise */
-    dc_turn_schedule(loop, &it.turn);
+    it->repeats = 1000;
+    it->closes = &timer; /* with the last run: the loop would sleep for an hour otherwise */
+    dc_turn_schedule(loop, &it->turn);
     dc_loop_run(loop);
-    assert_int_equal(it.runs, 1001);
-    end_loop(loop);
+    assert_int_equal(it->runs, 1001);
+    end_loop(rig);
 }
 
 static void loop_sleeps_when_no_item_waits(void **state)
 {
-    struct dc_loop *loop = new_loop();
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
     struct dc_timer timer;
-    struct item it;
+    struct item *it = &rig->first;
 
-    (void)state;
     dc_timer_init(loop, &timer, never);
     dc_timer_start(&timer, HOUR_MS, 0);
-    init_item(&it, loop);
     assert_true(dc_loop_step(loop));
     assert_true(uv_backend_timeout(dc_loop_uv(loop)) > 0);
-    dc_turn_schedule(loop, &it.turn);
+    dc_turn_schedule(loop, &it->turn);
     assert_int_equal(uv_backend_timeout(dc_loop_uv(loop)), 0);
     assert_true(dc_loop_step(loop));
-    assert_int_equal(it.runs, 1);
+    assert_int_equal(it->runs, 1);
     assert_true(uv_backend_timeout(dc_loop_uv(loop)) > 0);
 
     /* A cancelled item costs one turn at most. */
-    dc_turn_schedule(loop, &it.turn);
-    dc_turn_cancel(&it.turn);
+    dc_turn_schedule(loop, &it->turn);
+    dc_turn_cancel(&it->turn);
     assert_true(dc_loop_step(loop));
-    assert_int_equal(it.runs, 1);
+    assert_int_equal(it->runs, 1);
     assert_true(uv_backend_timeout(dc_loop_uv(loop)) > 0);
     dc_timer_close(&timer, NULL);
-    end_loop(loop);
+    end_loop(rig);
 }
 
 static void cancelled_item_does_not_run_and_may_be_freed(void **state)
 {
-    struct dc_loop *loop = new_loop();
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
     struct item *gone = dc_calloc(1, sizeof(*gone));
-    struct item first, second;
+    struct item *first = &rig->first, *second = &rig->second;
 
-    (void)state;
     init_item(gone, loop);
     dc_turn_cancel(&gone->turn); /* harmless when not scheduled */
     dc_turn_schedule(loop, &gone->turn);
     dc_turn_cancel(&gone->turn);
     dc_free(gone);
 
-    init_item(&first, loop);
-    init_item(&second, loop);
-    first.cancels = &second;
-    dc_turn_schedule(loop, &first.turn);
-    dc_turn_schedule(loop, &second.turn);
+    first->cancels = second;
+    dc_turn_schedule(loop, &first->turn);
+    dc_turn_schedule(loop, &second->turn);
     dc_loop_run(loop);
-    assert_int_equal(first.runs, 1);
-    assert_int_equal(second.runs, 0);
-    end_loop(loop);
+    assert_int_equal(first->runs, 1);
+    assert_int_equal(second->runs, 0);
 }
 
 static void free_item(struct dc_turn *turn)
@@ -227,14 +233,12 @@ static void free_item(struct dc_turn *turn)
 
 static void item_may_free_itself_when_it_runs(void **state)
 {
-    struct dc_loop *loop = new_loop();
+    struct dc_loop *loop = ((struct rig *)*state)->loop;
     struct item *it = dc_calloc(1, sizeof(*it));
 
-    (void)state;
     dc_turn_init(&it->turn, free_item);
     dc_turn_schedule(loop, &it->turn);
     dc_loop_run(loop);
-    end_loop(loop);
 }
 
 struct pacer {
@@ -254,19 +258,18 @@ static void schedule_item(struct dc_timer *t)
 
 static void item_scheduled_by_a_timer_runs_after_it_in_the_same_turn(void **state)
 {
-    struct dc_loop *loop = new_loop();
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
     struct pacer p = {.runs_seen = -1};
-    struct item it;
+    struct item *it = &rig->first;
 
-    (void)state;
-    init_item(&it, loop);
-    p.item = &it;
+    p.item = it;
     dc_timer_init(loop, &p.timer, schedule_item);
     dc_timer_start(&p.timer, 0, 0);
     dc_loop_step(loop);
     assert_int_equal(p.runs_seen, 0);
-    assert_int_equal(it.runs, 1);
-    end_loop(loop);
+    assert_int_equal(it->runs, 1);
+    end_loop(rig);
 }
 
 static void stop_from(struct dc_timer *t)
@@ -278,25 +281,23 @@ static void stop_from(struct dc_timer *t)
 
 static void stop_ends_the_run_although_there_is_more_to_do(void **state)
 {
-    struct dc_loop *loop = new_loop();
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
     struct pacer p = {.runs_seen = 0};
-    struct item it;
+    struct item *it = &rig->first;
 
-    (void)state;
-    init_item(&it, loop);
-    p.item = &it;
+    p.item = it;
     dc_timer_init(loop, &p.timer, stop_from);
     dc_timer_start(&p.timer, 0, 1);
     dc_loop_run(loop);
     dc_timer_close(&p.timer, NULL);
-    end_loop(loop);
+    end_loop(rig);
 }
 
 static void time_of_the_loop_is_that_of_libuv_and_moves_only_when_told(void **state)
 {
-    struct dc_loop *loop = new_loop();
+    struct dc_loop *loop = ((struct rig *)*state)->loop;
 
-    (void)state;
     dc_loop_update_time(loop);
     int64_t before = dc_loop_now(loop).ms;
     assert_true(before == (int64_t)uv_now(dc_loop_uv(loop)));
@@ -305,18 +306,19 @@ static void time_of_the_loop_is_that_of_libuv_and_moves_only_when_told(void **st
     }
     dc_loop_update_time(loop);
     assert_true(dc_loop_now(loop).ms > before);
-    end_loop(loop);
 }
 
 /* Runs dc_loop_destroy with stderr in buf. */
-static enum dc_status destroy_and_read_stderr(struct dc_loop *loop, char *buf, size_t size)
+static enum dc_status destroy_and_read_stderr(struct rig *rig, char *buf, size_t size)
 {
+    struct dc_loop *loop = rig->loop;
     int fds[2];
     int saved = dup(2);
 
     assert_true(saved >= 0);
     assert_int_equal(pipe(fds), 0);
     assert_true(dup2(fds[1], 2) == 2);
+    rig->loop = NULL;
     enum dc_status st = dc_loop_destroy(loop);
     assert_true(dup2(saved, 2) == 2);
     close(saved);
@@ -330,16 +332,16 @@ static enum dc_status destroy_and_read_stderr(struct dc_loop *loop, char *buf, s
 
 static void destroy_names_and_closes_handles_left_open(void **state)
 {
-    struct dc_loop *loop = new_loop();
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
     struct dc_timer timer;
     uv_async_t async;
     char text[512];
 
-    (void)state;
     dc_timer_init(loop, &timer, never);
     dc_timer_start(&timer, HOUR_MS, 0);
     assert_int_equal(uv_async_init(dc_loop_uv(loop), &async, NULL), 0);
-    assert_int_equal(destroy_and_read_stderr(loop, text, sizeof(text)), DC_INTERNAL);
+    assert_int_equal(destroy_and_read_stderr(rig, text, sizeof(text)), DC_INTERNAL);
     assert_non_null(strstr(text, "handle left open: timer (active)"));
     assert_non_null(strstr(text, "handle left open: async"));
 }
@@ -361,47 +363,45 @@ static void close_next(struct dc_timer *t)
 
 static void destroy_waits_for_close_callbacks_that_close_further_handles(void **state)
 {
-    struct dc_loop *loop = new_loop();
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
     struct chain c = {.closed = 0};
     char text[512];
 
-    (void)state;
     for (size_t i = 0; i < DC_ARRAY_LEN(c.timers); i++) {
         dc_timer_init(loop, &c.timers[i], never);
         dc_timer_start(&c.timers[i], HOUR_MS, 0);
         c.timers[i].uv.data = &c;
     }
     dc_timer_close(&c.timers[0], close_next);
-    assert_int_equal(destroy_and_read_stderr(loop, text, sizeof(text)), DC_OK);
+    assert_int_equal(destroy_and_read_stderr(rig, text, sizeof(text)), DC_OK);
     assert_string_equal(text, "");
     assert_int_equal(c.closed, DC_ARRAY_LEN(c.timers));
 }
 
 static void destroy_ends_although_an_item_schedules_itself_for_ever(void **state)
 {
-    struct dc_loop *loop = new_loop();
-    struct item it;
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
+    struct item *it = &rig->first;
 
-    (void)state;
-    init_item(&it, loop);
-    it.repeats = INT32_MAX;
-    dc_turn_schedule(loop, &it.turn);
-    end_loop(loop);
-    assert_true(it.runs > 0);
-    dc_turn_cancel(&it.turn); /* dropped: no link into the freed loop is left */
+    it->repeats = INT32_MAX;
+    dc_turn_schedule(loop, &it->turn);
+    end_loop(rig);
+    assert_true(it->runs > 0);
+    dc_turn_cancel(&it->turn); /* dropped: no link into the freed loop is left */
 }
 
 static void destroy_after_stop_still_ends_what_was_begun(void **state)
 {
-    struct dc_loop *loop = new_loop();
-    struct item it;
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
+    struct item *it = &rig->first;
 
-    (void)state;
-    init_item(&it, loop);
-    dc_turn_schedule(loop, &it.turn);
+    dc_turn_schedule(loop, &it->turn);
     dc_loop_stop(loop);
-    end_loop(loop);
-    assert_int_equal(it.runs, 1);
+    end_loop(rig);
+    assert_int_equal(it->runs, 1);
 }
 
 struct job {
@@ -437,43 +437,44 @@ static void release(struct dc_timer *t)
 
 static void destroy_waits_for_work_and_what_its_end_starts(void **state)
 {
-    struct dc_loop *loop = new_loop();
+    struct rig *rig = *state;
+    struct dc_loop *loop = rig->loop;
     struct job j = {.loop = loop};
-    struct item it;
+    struct item *it = &rig->first;
 
-    (void)state;
-    init_item(&it, loop);
-    j.item = &it;
+    j.item = it;
     assert_int_equal(uv_sem_init(&j.may_end, 0), 0);
     dc_timer_init(loop, &j.timer, release);
     dc_timer_start(&j.timer, 5, 0); /* the work cannot end before destroy runs the loop */
     assert_int_equal(dc_work_submit(loop, wait_for_release, schedule_when_done, &j), DC_OK);
-    end_loop(loop);
+    end_loop(rig);
     assert_int_equal(j.done, 1);
-    assert_int_equal(it.runs, 1);
+    assert_int_equal(it->runs, 1);
     uv_sem_destroy(&j.may_end);
 }
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loop_without_anything_to_do_ends_at_once),
-        cmocka_unit_test(scheduled_item_runs_once_although_nothing_else_keeps_the_loop_alive),
-        cmocka_unit_test(items_run_in_the_order_they_were_scheduled),
-        cmocka_unit_test(item_scheduled_while_items_run_waits_for_the_next_turn),
-        cmocka_unit_test(item_already_waiting_is_not_moved_to_the_next_turn),
-        cmocka_unit_test(loop_does_not_block_while_an_item_schedules_itself),
-        cmocka_unit_test(loop_sleeps_when_no_item_waits),
-        cmocka_unit_test(cancelled_item_does_not_run_and_may_be_freed),
-        cmocka_unit_test(item_may_free_itself_when_it_runs),
-        cmocka_unit_test(item_scheduled_by_a_timer_runs_after_it_in_the_same_turn),
-        cmocka_unit_test(stop_ends_the_run_although_there_is_more_to_do),
-        cmocka_unit_test(time_of_the_loop_is_that_of_libuv_and_moves_only_when_told),
-        cmocka_unit_test(destroy_names_and_closes_handles_left_open),
-        cmocka_unit_test(destroy_waits_for_close_callbacks_that_close_further_handles),
-        cmocka_unit_test(destroy_ends_although_an_item_schedules_itself_for_ever),
-        cmocka_unit_test(destroy_after_stop_still_ends_what_was_begun),
-        cmocka_unit_test(destroy_waits_for_work_and_what_its_end_starts),
+        TEST(loop_without_anything_to_do_ends_at_once),
+        TEST(scheduled_item_runs_once_although_nothing_else_keeps_the_loop_alive),
+        TEST(items_run_in_the_order_they_were_scheduled),
+        TEST(item_scheduled_while_items_run_waits_for_the_next_turn),
+        TEST(item_already_waiting_is_not_moved_to_the_next_turn),
+        TEST(loop_does_not_block_while_an_item_schedules_itself),
+        TEST(loop_sleeps_when_no_item_waits),
+        TEST(cancelled_item_does_not_run_and_may_be_freed),
+        TEST(item_may_free_itself_when_it_runs),
+        TEST(item_scheduled_by_a_timer_runs_after_it_in_the_same_turn),
+        TEST(stop_ends_the_run_although_there_is_more_to_do),
+        TEST(time_of_the_loop_is_that_of_libuv_and_moves_only_when_told),
+        TEST(destroy_names_and_closes_handles_left_open),
+        TEST(destroy_waits_for_close_callbacks_that_close_further_handles),
+        TEST(destroy_ends_although_an_item_schedules_itself_for_ever),
+        TEST(destroy_after_stop_still_ends_what_was_begun),
+        TEST(destroy_waits_for_work_and_what_its_end_starts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
