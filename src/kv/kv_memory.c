@@ -35,31 +35,21 @@ struct member {
 
 struct memory {
     struct dc_kv kv;
-    struct dc_loop *loop;
-    struct dc_log *log;
     struct dc_turn turn;
     struct dc_timer timer;
     struct dc_list calls;
-    size_t n_calls;
     struct dc_map keys, leases, sets;
     struct dc_heap expiries;
     size_t n_entries, max_entries; /* keys, leases and members */
-    struct dc_gauge *entries, *waiting;
+    struct dc_gauge *entries;
     int64_t last_token;
     uint64_t seed[2];
-    bool is_closing;
-    void (*closed)(void *data);
-    void *closed_data;
 };
 
 struct call {
-    struct dc_op op;
-    struct dc_list link;
-    struct dc_kv_request req; /* its slices point behind the struct */
+    struct dc_kv_call base;
     bool is_canceled;
 };
-
-static const struct dc_kv_backend memory_backend;
 
 static struct memory *of(struct dc_kv *kv)
 {
@@ -68,7 +58,7 @@ static struct memory *of(struct dc_kv *kv)
 
 static int64_t deadline(const struct memory *m, uint64_t ttl_ms)
 {
-    int64_t now = dc_loop_now(m->loop).ms;
+    int64_t now = dc_loop_now(m->kv.loop).ms;
     return ttl_ms >= (uint64_t)(NEVER - now) ? NEVER : now + (int64_t)ttl_ms;
 }
 
@@ -94,7 +84,8 @@ static void entry_drop(struct memory *m, struct entry *e)
 static struct entry *entry_get(struct memory *m, struct dc_map *map, struct dc_slice key)
 {
     struct entry *e = dc_map_get(map, key);
-    if (e != NULL && dc_heap_contains(&e->expiry) && e->expiry.at_ms <= dc_loop_now(m->loop).ms) {
+    if (e != NULL && dc_heap_contains(&e->expiry) &&
+        e->expiry.at_ms <= dc_loop_now(m->kv.loop).ms) {
         entry_drop(m, e);
         return NULL;
     }
@@ -250,14 +241,17 @@ static int64_t do_expiry_remove(struct memory *m, const struct dc_kv_request *re
     return 1;
 }
 
-static void do_take_due(struct memory *m, const struct dc_kv_request *req)
+static void do_take_due(struct memory *m, const struct dc_kv_call *call)
 {
+    const struct dc_kv_request *req = &call->req;
     struct set *s = dc_map_get(&m->sets, req->key);
     struct member *taken[DC_KV_TAKE_MAX];
     struct dc_slice names[DC_KV_TAKE_MAX];
-    size_t n = 0;
-    int64_t now = dc_loop_now(m->loop).ms;
+    struct dc_kv_answer answer = {.members = names};
+    int64_t now = dc_loop_now(m->kv.loop).ms;
     struct dc_heap_node *node = NULL;
+    size_t n = 0;
+
     while (s != NULL && n < req->max && (node = dc_heap_peek(&s->due)) != NULL &&
            node->at_ms <= now) {
         struct member *mb = DC_CONTAINER_OF(node, struct member, due);
@@ -268,57 +262,37 @@ static void do_take_due(struct memory *m, const struct dc_kv_request *req)
     if (s != NULL) {
         set_drop_if_empty(m, s);
     }
-    if (req->due_cb != NULL) {
-        req->due_cb(req->data, DC_OK, names, n, NULL);
-    }
+    answer.n_members = n;
+    dc_kv_call_answer(&m->kv, call, DC_OK, &answer, NULL);
     for (size_t i = 0; i < n; i++) {
         dc_free(taken[i]);
     }
 }
 
-static void answer(struct memory *m, const struct dc_kv_request *req, enum dc_status st,
-                   struct dc_slice value, int64_t number)
+static void perform(struct memory *m, const struct dc_kv_call *call)
 {
-    struct dc_error err = {0};
-    if (st != DC_OK) {
-        (void)dc_fail(&err, st, 0, "%s", dc_status_text(st));
-    }
-    const struct dc_error *error = st == DC_OK ? NULL : &err;
-    if (st != DC_OK) {
-        dc_kv_count_failure(&m->kv, st);
-    }
-    if (req->verb == DC_KV_EXPIRY_TAKE_DUE && req->due_cb != NULL) {
-        req->due_cb(req->data, st, NULL, 0, error);
-    } else if (req->verb != DC_KV_EXPIRY_TAKE_DUE && req->cb != NULL) {
-        req->cb(req->data, st, value, number, error);
-    } else if (st != DC_OK && st != DC_CANCELED) {
-        DC_LOG_WARN_EVENT(m->log, "kv.call_failed", DC_LF_ERR(&err));
-    }
-}
-
-static void perform(struct memory *m, const struct dc_kv_request *req)
-{
+    const struct dc_kv_request *req = &call->req;
+    struct dc_kv_answer answer = {.value = DC_SLICE_NULL};
     enum dc_status st = DC_OK;
-    struct dc_slice value = DC_SLICE_NULL;
-    int64_t number = 0;
     struct entry *e = NULL;
+
     switch (req->verb) {
     case DC_KV_SET:
         st = do_set(m, req);
         break;
     case DC_KV_GET:
         e = entry_get(m, &m->keys, req->key);
-        value = e == NULL ? DC_SLICE_NULL : entry_value(e);
+        answer.value = e == NULL ? DC_SLICE_NULL : entry_value(e);
         break;
     case DC_KV_DELETE:
         e = entry_get(m, &m->keys, req->key);
         if (e != NULL) {
             entry_drop(m, e);
-            number = 1;
+            answer.number = 1;
         }
         break;
     case DC_KV_LEASE_ACQUIRE:
-        st = do_acquire(m, req, &number);
+        st = do_acquire(m, req, &answer.number);
         break;
     case DC_KV_LEASE_RELEASE:
         st = do_release(m, req);
@@ -327,19 +301,19 @@ static void perform(struct memory *m, const struct dc_kv_request *req)
         st = do_expiry_add(m, req);
         break;
     case DC_KV_EXPIRY_REMOVE:
-        number = do_expiry_remove(m, req);
+        answer.number = do_expiry_remove(m, req);
         break;
     case DC_KV_EXPIRY_TAKE_DUE:
-        do_take_due(m, req);
+        do_take_due(m, call);
         return;
     }
-    answer(m, req, st, value, number);
+    dc_kv_call_answer(&m->kv, call, st, &answer, NULL);
 }
 
 /* Frees what has expired and arms the timer for what comes next. */
 static void expire(struct memory *m)
 {
-    int64_t now = dc_loop_now(m->loop).ms;
+    int64_t now = dc_loop_now(m->kv.loop).ms;
     struct dc_heap_node *node = NULL;
     while ((node = dc_heap_peek(&m->expiries)) != NULL && node->at_ms <= now) {
         entry_drop(m, DC_CONTAINER_OF(node, struct entry, expiry));
@@ -382,33 +356,26 @@ static void on_timer_closed(struct dc_timer *t)
     free_map(&m->keys);
     free_map(&m->leases);
     dc_heap_free(&m->expiries);
-    void (*closed)(void *data) = m->closed;
-    void *data = m->closed_data;
-    dc_free(m);
-    if (closed != NULL) {
-        closed(data);
-    }
+    dc_kv_closed(&m->kv);
 }
 
 static void on_turn(struct dc_turn *turn)
 {
     struct memory *m = DC_CONTAINER_OF(turn, struct memory, turn);
     /* Calls made by callbacks wait for the next turn, unless one of them closes. */
-    size_t n = m->n_calls;
-    while (n > 0 || (m->is_closing && m->n_calls > 0)) {
+    size_t n = m->kv.n_calls;
+    while (n > 0 || (m->kv.is_closing && m->kv.n_calls > 0)) {
         n -= n > 0;
-        struct call *c = DC_LIST_ENTRY(m->calls.next, struct call, link);
-        dc_list_remove(&c->link);
-        m->n_calls--;
-        m->waiting->value = (int64_t)m->n_calls;
-        if (c->is_canceled || m->is_closing) {
-            answer(m, &c->req, DC_CANCELED, DC_SLICE_NULL, 0);
+        struct call *c = DC_LIST_ENTRY(m->calls.next, struct call, base.link);
+        dc_list_remove(&c->base.link);
+        if (c->is_canceled || m->kv.is_closing) {
+            dc_kv_call_answer(&m->kv, &c->base, DC_CANCELED, NULL, NULL);
         } else {
-            perform(m, &c->req);
+            perform(m, &c->base);
         }
-        dc_free(c);
+        dc_kv_call_free(&m->kv, &c->base);
     }
-    if (m->is_closing) {
+    if (m->kv.is_closing) {
         dc_turn_cancel(&m->turn);
         dc_timer_close(&m->timer, on_timer_closed);
     } else {
@@ -418,47 +385,28 @@ static void on_turn(struct dc_turn *turn)
 
 static void cancel(struct dc_op *op)
 {
-    DC_CONTAINER_OF(op, struct call, op)->is_canceled = true;
+    DC_CONTAINER_OF(op, struct call, base.op)->is_canceled = true;
 }
 
 static enum dc_status memory_submit(struct dc_kv *kv, const struct dc_kv_request *req,
                                     struct dc_op **op)
 {
     struct memory *m = of(kv);
-    if (m->is_closing) {
-        return DC_CLOSED;
+    struct dc_kv_call *call = NULL;
+    enum dc_status st = dc_kv_call_create(kv, req, sizeof(struct call), &call);
+    if (st != DC_OK) {
+        return st;
     }
-    if (m->n_calls >= DC_KV_CALLS_MAX) {
-        return DC_LIMIT;
-    }
-    struct call *c = dc_try_alloc(sizeof(*c) + req->key.len + req->value.len);
-    if (c == NULL) {
-        return DC_NO_MEMORY;
-    }
-    *c = (struct call){.op = {cancel}, .req = *req};
-    char *bytes = (char *)(c + 1);
-    memcpy(bytes, req->key.ptr, req->key.len);
-    c->req.key.ptr = bytes;
-    if (req->value.len > 0) {
-        memcpy(bytes + req->key.len, req->value.ptr, req->value.len);
-    }
-    c->req.value.ptr = bytes + req->key.len;
-    dc_list_push_back(&m->calls, &c->link);
-    m->n_calls++;
-    m->waiting->value = (int64_t)m->n_calls;
-    dc_turn_schedule(m->loop, &m->turn);
-    *op = req->cb == NULL && req->due_cb == NULL ? NULL : &c->op;
+    call->op.cancel = cancel;
+    dc_list_push_back(&m->calls, &call->link);
+    dc_turn_schedule(kv->loop, &m->turn);
+    *op = &call->op;
     return DC_OK;
 }
 
-static void memory_close(struct dc_kv *kv, void (*closed)(void *data), void *data)
+static void memory_close(struct dc_kv *kv)
 {
-    struct memory *m = of(kv);
-    DC_ASSERT(!m->is_closing);
-    m->is_closing = true;
-    m->closed = closed;
-    m->closed_data = data;
-    dc_turn_schedule(m->loop, &m->turn);
+    dc_turn_schedule(kv->loop, &of(kv)->turn);
 }
 
 static const struct dc_kv_backend memory_backend = {memory_submit, memory_close};
@@ -467,14 +415,11 @@ enum dc_status dc_kv_memory_open(struct dc_loop *loop, const struct dc_kv_opts *
                                  struct dc_kv **out, struct dc_error *err)
 {
     (void)err; /* cannot fail; other backends can */
+    const struct dc_error ok = {.status = DC_OK};
     struct memory *m = dc_calloc(1, sizeof(*m));
-    dc_kv_init(&m->kv, &memory_backend, opts);
-    m->loop = loop;
-    m->log = opts->log;
+    dc_kv_init(&m->kv, &memory_backend, loop, opts);
     m->entries = dc_metrics_gauge(opts->metrics, "daarion_kv_entries", NULL,
                                   "Keys, leases and members kept in this process");
-    m->waiting = dc_metrics_gauge(opts->metrics, "daarion_kv_waiting", NULL,
-                                  "Calls that wait for the end of the turn");
     m->max_entries = opts->max_keys == 0 ? MAX_KEYS_DEFAULT : opts->max_keys;
     dc_random_fill(NULL, m->seed, sizeof(m->seed));
     dc_map_init(&m->keys, m->seed);
@@ -484,6 +429,7 @@ enum dc_status dc_kv_memory_open(struct dc_loop *loop, const struct dc_kv_opts *
     dc_turn_init(&m->turn, on_turn);
     dc_timer_init(loop, &m->timer, on_timer);
     dc_health_set(opts->health, DC_HEALTH_OK, "memory");
+    dc_kv_tell_ready(&m->kv, &ok);
     *out = &m->kv;
     return DC_OK;
 }

@@ -9,6 +9,7 @@
 
 struct rig {
     struct dc_loop *loop;
+    struct dc_metrics *metrics;
     struct dc_kv *kv;
     enum dc_status status;
     unsigned n_answers;
@@ -46,9 +47,11 @@ static enum dc_status set(struct rig *g, const char *key, uint64_t ttl_ms)
 
 static void open_rig(struct rig *g, const struct dc_kv_opts *opts)
 {
-    *g = (struct rig){0};
+    struct dc_kv_opts with_metrics = *opts;
+    *g = (struct rig){.metrics = dc_metrics_create()};
+    with_metrics.metrics = g->metrics;
     assert_int_equal(dc_loop_create(&g->loop, NULL), DC_OK);
-    assert_int_equal(dc_kv_open(g->loop, opts, &g->kv, NULL), DC_OK);
+    assert_int_equal(dc_kv_open(g->loop, &with_metrics, &g->kv, NULL), DC_OK);
 }
 
 static void close_rig(struct rig *g)
@@ -57,6 +60,7 @@ static void close_rig(struct rig *g)
     dc_loop_run(g->loop); /* ends by itself: nothing is left */
     assert_true(g->is_closed);
     assert_int_equal(dc_loop_destroy(g->loop), DC_OK);
+    dc_metrics_destroy(g->metrics);
 }
 
 static void expired_keys_make_room_although_nobody_touches_them(void **state)
@@ -85,10 +89,11 @@ static void an_address_that_nobody_can_speak_is_refused(void **state)
     assert_int_equal(dc_loop_create(&loop, NULL), DC_OK);
     struct dc_kv *kv = NULL;
     struct dc_error err = {0};
-    const struct dc_kv_opts opts = {.url = "redis://secret@127.0.0.1"};
-    assert_int_equal(dc_kv_open(loop, &opts, &kv, &err), DC_UNSUPPORTED);
+    const struct dc_kv_opts opts = {.url = "memcached://u:secret@127.0.0.1"};
+    assert_int_equal(dc_kv_open(loop, &opts, &kv, &err), DC_CONFIG);
     assert_null(kv);
     assert_null(strstr(err.text, "secret"));
+    assert_non_null(strstr(err.text, "REDIS_URL"));
     assert_int_equal(dc_loop_destroy(loop), DC_OK);
 }
 
@@ -126,17 +131,16 @@ static int64_t metric(struct dc_metrics *m, const char *name)
 static void calls_failures_and_what_is_kept_are_counted(void **state)
 {
     (void)state;
-    struct dc_metrics *metrics = dc_metrics_create();
     struct rig g;
-    const struct dc_kv_opts opts = {.max_keys = 1, .metrics = metrics};
+    const struct dc_kv_opts opts = {.max_keys = 1};
     open_rig(&g, &opts);
     assert_int_equal(set(&g, "a", 0), DC_OK);
-    assert_int_equal(metric(metrics, "daarion_kv_entries"), 1);
-    assert_int_equal(metric(metrics, "daarion_kv_waiting"), 0);
+    assert_int_equal(metric(g.metrics, "daarion_kv_entries"), 1);
+    assert_int_equal(metric(g.metrics, "daarion_kv_waiting"), 0);
     assert_int_equal(set(&g, "b", 0), DC_LIMIT); /* 1: ended badly */
     assert_int_equal(dc_kv_get(g.kv, DC_S(""), on_answer, &g, NULL), DC_INVALID); /* 2: refused */
     assert_int_equal(dc_kv_set(g.kv, DC_S("b"), DC_S("v"), 0, NULL, NULL, NULL), DC_OK);
-    assert_int_equal(metric(metrics, "daarion_kv_waiting"), 1);
+    assert_int_equal(metric(g.metrics, "daarion_kv_waiting"), 1);
     assert_int_equal(set(&g, "c", 0), DC_LIMIT); /* 3 and 4: nobody waited for the one before */
     /* An answer, though no success: */
     struct dc_op *op = NULL;
@@ -146,10 +150,9 @@ static void calls_failures_and_what_is_kept_are_counted(void **state)
         dc_loop_run(g.loop);
     }
     assert_int_equal(g.status, DC_CONFLICT);
-    assert_int_equal(metric(metrics, "daarion_kv_failed_total"), 4);
-    assert_int_equal(metric(metrics, "daarion_kv_calls_total"), 6);
+    assert_int_equal(metric(g.metrics, "daarion_kv_failed_total"), 4);
+    assert_int_equal(metric(g.metrics, "daarion_kv_calls_total"), 6);
     close_rig(&g);
-    dc_metrics_destroy(metrics);
 }
 
 int main(void)

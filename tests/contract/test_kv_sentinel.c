@@ -1,0 +1,351 @@
+/* The key-value port through Redis Sentinel: real sentinels, a master and its replica, fail-over.
+ * Starts its own servers, so it needs redis-server in PATH and nothing else; without it the cases
+ * are skipped (77), except where CI is true.  Every process dies with this one. */
+#include "base/mem.h"
+#include "kv_fixture.h"
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PASSWORD          "of-the-servers"
+#define SENTINEL_PASSWORD "of-the-sentinels"
+#define SENTINELS         3
+/* Sentinels take their time: about ten seconds to convert a master that has stepped down. */
+#define ALARM_S 180
+
+struct server {
+    pid_t pid;
+    int out; /* what it writes */
+    uint16_t port;
+    size_t len;
+    char text[65536];
+};
+
+struct city {
+    char dir[64];
+    struct server nodes[2]; /* master and replica at first */
+    struct server sentinels[SENTINELS];
+    struct rig *rig;
+    char url[512];
+};
+
+/* Nobody can reserve a port for a server that opens it itself: one that was free just now. */
+static uint16_t free_port(void)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET};
+    socklen_t len = sizeof(addr);
+    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+    close(fd);
+    return ntohs(addr.sin_port);
+}
+
+static void server_start(struct server *s, const char *conf, const char *mode)
+{
+    int fds[2];
+    s->len = 0;
+    assert_int_equal(pipe(fds), 0);
+    s->pid = fork();
+    assert_int_not_equal(s->pid, -1);
+    if (s->pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(fds[1], STDOUT_FILENO);
+        dup2(fds[1], STDERR_FILENO);
+        execlp("redis-server", "redis-server", conf, mode, (char *)NULL);
+        _exit(127);
+    }
+    close(fds[1]);
+    s->out = fds[0];
+}
+
+static void server_kill(struct server *s)
+{
+    if (s->pid > 0) {
+        assert_int_equal(kill(s->pid, SIGKILL), 0);
+        assert_int_equal(waitpid(s->pid, NULL, 0), s->pid);
+        close(s->out);
+        s->pid = 0;
+    }
+}
+
+/* Until the server has written this so many times. */
+static void server_says(struct server *s, const char *what, unsigned times)
+{
+    for (;;) {
+        unsigned n = 0;
+        s->text[s->len] = '\0';
+        for (const char *p = strstr(s->text, what); p != NULL; p = strstr(p + 1, what)) {
+            n++;
+        }
+        if (n >= times) {
+            return;
+        }
+        ssize_t got = read(s->out, s->text + s->len, sizeof(s->text) - 1 - s->len);
+        if (got <= 0) {
+            fail_msg("a server ended instead of saying \"%s\":\n%s", what, s->text);
+        }
+        s->len += (size_t)got;
+    }
+}
+
+static void write_file(const struct city *c, const char *name, char *path, size_t size,
+                       const char *text)
+{
+    assert_true(snprintf(path, size, "%s/%s", c->dir, name) < (int)size);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void start_node(struct city *c, size_t i, uint16_t master_port)
+{
+    struct server *s = &c->nodes[i];
+    char conf[1024], of[64] = "", name[16], path[128];
+
+    s->port = s->port == 0 ? free_port() : s->port;
+    if (master_port != 0) {
+        snprintf(of, sizeof(of), "replicaof 127.0.0.1 %u\n", master_port);
+    }
+    snprintf(conf, sizeof(conf),
+             "bind 127.0.0.1\nport %u\ndir %s\nsave \"\"\nappendonly no\nrequirepass " PASSWORD
+             "\nmasterauth " PASSWORD "\nrepl-diskless-sync-delay 0\n%s",
+             s->port, c->dir, of);
+    snprintf(name, sizeof(name), "node%zu", i);
+    write_file(c, name, path, sizeof(path), conf);
+    server_start(s, path, NULL);
+    server_says(s, "Ready to accept connections", 1);
+    if (master_port != 0) {
+        server_says(s, "sync: Finished with success", 1);
+    }
+}
+
+static void start_sentinel(struct city *c, size_t i)
+{
+    struct server *s = &c->sentinels[i];
+    char conf[1024], name[16], path[128];
+
+    s->port = free_port();
+    snprintf(conf, sizeof(conf),
+             "bind 127.0.0.1\nport %u\ndir %s\nrequirepass " SENTINEL_PASSWORD
+             "\nsentinel sentinel-pass " SENTINEL_PASSWORD
+             "\nsentinel monitor main 127.0.0.1 %u 2\nsentinel auth-pass main " PASSWORD
+             "\nsentinel down-after-milliseconds main 300\nsentinel failover-timeout main 3000\n",
+             s->port, c->dir, c->nodes[0].port);
+    snprintf(name, sizeof(name), "sentinel%zu", i);
+    write_file(c, name, path, sizeof(path), conf);
+    server_start(s, path, "--sentinel");
+}
+
+static int make_city(void **state)
+{
+    struct city *c = dc_calloc(1, sizeof(*c));
+
+    snprintf(c->dir, sizeof(c->dir), "/tmp/dc-test-kv.XXXXXX");
+    assert_non_null(mkdtemp(c->dir));
+    *state = c;
+    c->rig = rig_create();
+    alarm(ALARM_S);
+    start_node(c, 0, 0);
+    start_node(c, 1, c->nodes[0].port);
+    for (size_t i = 0; i < SENTINELS; i++) {
+        start_sentinel(c, i);
+    }
+    /* They know the replica, and each other. */
+    for (size_t i = 0; i < SENTINELS; i++) {
+        server_says(&c->sentinels[i], "+slave ", 1);
+        server_says(&c->sentinels[i], "+sentinel ", SENTINELS - 1);
+    }
+    /* One that nobody knows stands first in the list. */
+    snprintf(c->url, sizeof(c->url),
+             "redis+sentinel://:" PASSWORD "@127.0.0.1:%u,127.0.0.1:%u,127.0.0.1:%u,127.0.0.1:%u"
+             "/main?db=1&sentinel_password=" SENTINEL_PASSWORD,
+             free_port(), c->sentinels[0].port, c->sentinels[1].port, c->sentinels[2].port);
+    c->rig->opts.url = c->url;
+    return 0;
+}
+
+/* Our files, and what a killed server left of a transfer. */
+static void remove_dir(const char *name)
+{
+    DIR *dir = opendir(name);
+    char path[512];
+
+    assert_non_null(dir);
+    for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
+        snprintf(path, sizeof(path), "%s/%s", name, e->d_name);
+        if (e->d_name[0] != '.') {
+            assert_int_equal(unlink(path), 0);
+        }
+    }
+    assert_int_equal(closedir(dir), 0);
+    assert_int_equal(rmdir(name), 0);
+}
+
+static int drop_city(void **state)
+{
+    struct city *c = *state;
+
+    rig_destroy(c->rig);
+    for (size_t i = 0; i < SENTINELS; i++) {
+        server_kill(&c->sentinels[i]);
+    }
+    for (size_t i = 0; i < DC_ARRAY_LEN(c->nodes); i++) {
+        server_kill(&c->nodes[i]);
+    }
+    remove_dir(c->dir);
+    dc_free(c);
+    return 0;
+}
+
+static redisContext *node_connect(const struct city *c, size_t i)
+{
+    char url[128];
+    snprintf(url, sizeof(url), "redis://:" PASSWORD "@127.0.0.1:%u", c->nodes[i].port);
+    return admin_connect(url);
+}
+
+/* What was written has reached the replica. */
+static void wait_for_replica(const struct city *c, size_t i)
+{
+    redisContext *admin_of = node_connect(c, i);
+    /* WAIT speaks of writes of its own connection. */
+    freeReplyObject(admin_ask(admin_of, "SET reached 1"));
+    redisReply *r = admin_ask(admin_of, "WAIT 1 0");
+    assert_true(r->integer >= 1);
+    freeReplyObject(r);
+    redisFree(admin_of);
+}
+
+static void until_it_works(struct rig *g)
+{
+    enum dc_status st = try_set(g, "works", "yes");
+    while (st != DC_OK) {
+        assert_true(st == DC_UNAVAILABLE || st == DC_TIMEOUT);
+        st = try_set(g, "works", "yes");
+    }
+    assert_int_equal(dc_health_overall(g->health), DC_HEALTH_OK);
+}
+
+static void the_master_is_found_and_followed_when_it_dies(void **state)
+{
+    struct city *c = *state;
+    struct rig *g = c->rig;
+
+    rig_open(g);
+    assert_int_equal(set(g, "k", "v", 0), DC_OK);
+    assert_int_equal(acquire(g, "leader", "a", 3600000), DC_OK);
+    int64_t token = g->number;
+    wait_for_replica(c, 0);
+    server_kill(&c->nodes[0]);
+    while (dc_health_overall(g->health) == DC_HEALTH_OK) {
+        uv_run(dc_loop_uv(g->loop), UV_RUN_ONCE);
+    }
+    assert_int_equal(try_set(g, "k", "lost"), DC_UNAVAILABLE);
+    until_it_works(g);
+    /* It is the other node, with what had reached it. */
+    assert_string_equal(get(g, "k"), "v");
+    redisContext *admin_of = node_connect(c, 1);
+    freeReplyObject(admin_ask(admin_of, "SELECT 1"));
+    redisReply *r = admin_ask(admin_of, "GET works");
+    assert_string_equal(r->str, "yes");
+    freeReplyObject(r);
+    redisFree(admin_of);
+    assert_int_equal(acquire(g, "leader", "b", 3600000), DC_CONFLICT);
+    assert_int_equal(release(g, "leader", "a"), DC_OK);
+    assert_int_equal(acquire(g, "leader", "b", 3600000), DC_OK);
+    assert_true(g->number > token);
+}
+
+static void a_master_that_steps_down_is_left_for_the_new_one(void **state)
+{
+    struct city *c = *state;
+    struct rig *g = c->rig;
+    char url[128];
+
+    rig_open(g);
+    assert_int_equal(set(g, "k", "v", 0), DC_OK);
+    wait_for_replica(c, 0);
+    snprintf(url, sizeof(url), "redis://:" SENTINEL_PASSWORD "@127.0.0.1:%u", c->sentinels[0].port);
+    redisContext *sentinel = admin_connect(url);
+    freeReplyObject(admin_ask(sentinel, "SENTINEL failover main"));
+    redisFree(sentinel);
+    /* It is told that its connection is of no use, by whatever comes first. */
+    while (rig_metric(g, "daarion_kv_losses_total") == 0) {
+        enum dc_status st = try_set(g, "k2", "v2");
+        assert_true(st == DC_OK || st == DC_UNAVAILABLE);
+    }
+    until_it_works(g);
+    assert_string_equal(get(g, "k"), "v");
+    /* Nobody writes to the old one any more. */
+    redisContext *old = node_connect(c, 0);
+    redisReply *r = admin_ask(old, "ROLE");
+    assert_string_equal(r->element[0]->str, "slave");
+    freeReplyObject(r);
+    redisFree(old);
+}
+
+static void wrong_names_and_passwords_are_configuration_errors(void **state)
+{
+    struct city *c = *state;
+    struct rig *g = c->rig;
+    static const struct {
+        const char *login, *rest, *reason;
+    } rows[] = {
+        {":" PASSWORD, "nobody?sentinel_password=" SENTINEL_PASSWORD, "no master of the name"},
+        {":" PASSWORD, "main", "sentinel_password"},
+        {":" PASSWORD, "main?sentinel_password=wrong", "sentinel_password"},
+        {":wrong", "main?sentinel_password=" SENTINEL_PASSWORD, "the user or the password"},
+    };
+
+    for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
+        snprintf(c->url, sizeof(c->url), "redis+sentinel://%s@127.0.0.1:%u,127.0.0.1:%u/%s",
+                 rows[i].login, c->sentinels[0].port, c->sentinels[1].port, rows[i].rest);
+        rig_open_any(g);
+        rig_until(g, &g->is_ready);
+        assert_int_equal(g->ready.status, DC_CONFIG);
+        assert_non_null(strstr(dc_error_text(&g->ready), rows[i].reason));
+        rig_close(g);
+    }
+}
+
+static bool has_server(void)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        int null = open("/dev/null", O_WRONLY);
+        dup2(null, STDOUT_FILENO);
+        execlp("redis-server", "redis-server", "--version", (char *)NULL);
+        _exit(127);
+    }
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_city, drop_city)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_master_is_found_and_followed_when_it_dies),
+        TEST(a_master_that_steps_down_is_left_for_the_new_one),
+        TEST(wrong_names_and_passwords_are_configuration_errors),
+    };
+    const char *ci = getenv("CI");
+
+    if (!has_server()) {
+        fprintf(stderr, "no redis-server in PATH: no sentinels to test with\n");
+        return ci != NULL && strcmp(ci, "true") == 0 ? 1 : 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
