@@ -9,7 +9,7 @@
 
 static const struct dc_conf_flag flags[] = {
     {"check", "migrate", false}, {"sub", "token", true},   {"name", "token", true},
-    {"ttl", "token", true},      {"version", NULL, false},
+    {"ttl", "token", true},      {"version", NULL, false}, {"dir", "matrix-config", true},
 };
 
 void dc_cli_complain(const struct dc_error *err)
@@ -43,6 +43,8 @@ static void help_overview(const struct dc_cli *cli, struct dc_strbuf *out)
                             "look)\n"
                             "  token         a development token (--sub=u_1 [--name=Name] "
                             "[--ttl=1h])\n"
+                            "  matrix-config settings and registration for a Synapse homeserver "
+                            "(--dir=DIR)\n"
                             "  healthcheck   ask a running process whether it is ready\n"
                             "  help          this text; `daarion COMMAND --help` for more\n\n"
                             "Roles\n"));
@@ -83,6 +85,17 @@ void dc_cli_help(const struct dc_cli *cli, const char *command_z, struct dc_strb
         dc_strbuf_add(out, DC_S("daarion migrate: applies what is missing of migrations/.\n\n"
                                 "  --check  apply nothing; exit 1 when something is pending\n\n"
                                 "The database is DATABASE_URL, or the SQLite file in DATA_DIR.\n"));
+    } else if (dc_slice_eq(command, DC_S("matrix-config"))) {
+        dc_strbuf_add(out,
+                      DC_S("daarion matrix-config: writes what Synapse and the city need to know "
+                           "of each other.\n\n"
+                           "  --dir=DIR                    where to; else matrix/ in DATA_DIR\n"
+                           "  --matrix-server-name=NAME    server_name of homeserver.yaml "
+                           "(required)\n"
+                           "  --synapse-url=URL            for the city's own file\n\n"
+                           "daarion-homeserver.yaml goes beside Synapse's own configuration (-c "
+                           "twice),\ndaarion.env into the environment of matrix-gateway. Secrets "
+                           "are random, files\nhave mode 0600, nothing is overwritten.\n"));
     } else if (dc_slice_eq(command, DC_S("healthcheck"))) {
         dc_strbuf_add(out, DC_S("daarion healthcheck: asks INTERNAL_HOST:INTERNAL_PORT for /readyz "
                                 "and prints the answer.\n\nExit 0: ready or degraded. 1: not "
@@ -116,7 +129,10 @@ static enum dc_status set_role_port(struct dc_conf *conf, const struct dc_role *
     if (dc_conf_is_given(conf, "PORT")) {
         return DC_OK;
     }
-    int n = snprintf(text, sizeof(text), "%u", (unsigned)role->port);
+    /* The one role whose specification gives its port a name of its own. */
+    int64_t port =
+        role == &dc_role_matrix_gateway ? dc_conf_settings(conf)->matrix_gateway_port : role->port;
+    int n = snprintf(text, sizeof(text), "%d", (int)port);
     DC_ASSERT(n > 0 && (size_t)n < sizeof(text));
     return dc_conf_set(conf, "PORT", text, role->name, err);
 }
@@ -189,6 +205,9 @@ static int run_command(const struct dc_cli *cli, struct dc_conf *conf)
     if (dc_slice_eq(command, DC_S("token"))) {
         return dc_cli_token(conf, dc_conf_flag(conf, "sub"), dc_conf_flag(conf, "name"),
                             dc_conf_flag(conf, "ttl"));
+    }
+    if (dc_slice_eq(command, DC_S("matrix-config"))) {
+        return dc_cli_matrix_config(conf, dc_conf_flag(conf, "dir"));
     }
     if (dc_slice_eq(command, DC_S("healthcheck"))) {
         return dc_cli_healthcheck(conf);

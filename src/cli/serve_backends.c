@@ -130,8 +130,9 @@ static void on_worked(void *data)
         migration_end(m);
         dc_process_step_done(p);
     } else if (m->st == DC_OK) {
-        m->done(p);
-        migration_end(m);
+        void (*done)(struct dc_process * p) = m->done;
+        migration_end(m); /* first: what follows may fail and stop the process */
+        done(p);
     } else if (m->st == DC_UNAVAILABLE) {
         uint64_t pause_ms = dc_backoff_next_ms(&m->backoff);
         DC_LOG_WARN_EVENT(p->ctx.log, "db.migrate_later", DC_LF_ERR(&m->err),
@@ -225,13 +226,21 @@ enum dc_status dc_process_open_backends(struct dc_process *p, struct dc_error *e
                                   .metrics = ctx->metrics,
                                   .health = p->db_health};
     const struct dc_kv_opts kv = {.url = s->redis_url,
+                                  .password = s->redis_password,
                                   .deadline_ms = KV_DEADLINE_MS,
                                   .max_keys = KV_MAX_KEYS,
                                   .log = ctx->log,
                                   .metrics = ctx->metrics,
                                   .health = p->kv_health};
-    const struct dc_bus_opts bus = {
-        .url = s->nats_url, .log = ctx->log, .metrics = ctx->metrics, .health = p->bus_health};
+    const struct dc_bus_opts bus = {.url = s->nats_url,
+                                    .credentials_file = s->nats_credentials_file,
+                                    .tls_ca_file = s->nats_tls_ca_file,
+                                    .tls_cert_file = s->nats_tls_cert_file,
+                                    .tls_key_file = s->nats_tls_key_file,
+                                    .replicas = (uint64_t)s->nats_replicas,
+                                    .log = ctx->log,
+                                    .metrics = ctx->metrics,
+                                    .health = p->bus_health};
     if ((p->needs & DC_NEEDS_DB) != 0) {
         st = dc_db_open(ctx->loop, &db, &ctx->db, err);
     }
@@ -241,8 +250,14 @@ enum dc_status dc_process_open_backends(struct dc_process *p, struct dc_error *e
     if (st == DC_OK && (p->needs & DC_NEEDS_KV) != 0) {
         st = dc_kv_open(ctx->loop, &kv, &ctx->kv, err);
     }
+    if (st == DC_OK && ctx->kv != NULL) {
+        dc_kv_on_ready(ctx->kv, on_backend_ready, p);
+    }
     if (st == DC_OK && (p->needs & DC_NEEDS_BUS) != 0) {
         st = dc_bus_open(ctx->loop, &bus, &ctx->bus, err);
+    }
+    if (st == DC_OK && ctx->bus != NULL) {
+        dc_bus_on_ready(ctx->bus, on_backend_ready, p);
     }
     dc_strbuf_free(&path);
     return st;

@@ -17,6 +17,7 @@ static void reply_health(struct dc_process *p, struct dc_http_request *r, bool w
     dc_jsonw_object(&w);
     dc_health_write(p->ctx.health, &w);
     if (with_details) {
+        dc_health_write_facts(p->ctx.health, &w);
         dc_jsonw_key_text(&w, "version", DC_S(DC_VERSION));
         dc_jsonw_key_i64(&w, "uptime_s", (dc_loop_now(p->ctx.loop).ms - p->started_at.ms) / 1000);
     }

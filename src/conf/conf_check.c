@@ -53,8 +53,14 @@ const char *dc_check_postgres_url(struct dc_slice text)
 
 const char *dc_check_redis_url(struct dc_slice text)
 {
-    return take_scheme(&text, DC_S("redis://"), DC_S("rediss://")) ? NULL
-                                                                   : "does not start with redis://";
+    if (dc_slice_starts(text, DC_S("rediss://")) ||
+        dc_slice_starts(text, DC_S("rediss+sentinel://"))) {
+        return "asks for TLS, which the Redis client of this program cannot do: run stunnel beside "
+               "it and give its address as redis://";
+    }
+    return take_scheme(&text, DC_S("redis://"), DC_S("redis+sentinel://"))
+               ? NULL
+               : "does not start with redis:// or redis+sentinel://";
 }
 
 const char *dc_check_nats_url(struct dc_slice text)
@@ -73,6 +79,46 @@ const char *dc_check_header_value(struct dc_slice text)
     for (size_t i = 0; i < text.len; i++) {
         if (text.ptr[i] <= ' ' || text.ptr[i] > '~') {
             return "has characters that are not printable ASCII";
+        }
+    }
+    return NULL;
+}
+
+const char *dc_check_http_url(struct dc_slice text)
+{
+    bool has_scheme = take_scheme(&text, DC_S("http://"), DC_S("https://"));
+    bool is_plain = dc_slice_find(text, '@') == SIZE_MAX && dc_slice_find(text, '?') == SIZE_MAX &&
+                    dc_slice_find(text, '#') == SIZE_MAX;
+
+    return has_scheme && is_plain && text.ptr[0] != '/' ? NULL : "is not http(s)://host[:port]";
+}
+
+/* 179: as in matrix/matrix_id.h. */
+#define SERVER_NAME_MAX_BYTES 179
+
+const char *dc_check_server_name(struct dc_slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool is_good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '.' || c == '-' || c == ':' || c == '[' || c == ']';
+        if (!is_good) {
+            return "is not a server name such as example.org or example.org:8448";
+        }
+    }
+    return text.len <= SERVER_NAME_MAX_BYTES ? NULL : "has more than 179 characters";
+}
+
+const char *dc_check_matrix_users(struct dc_slice text)
+{
+    struct dc_slice item;
+
+    while (dc_slice_take_token(&text, ',', &item)) {
+        struct dc_slice user = dc_slice_trim(item);
+        size_t colon = dc_slice_find(user, ':');
+        if (!is_unbroken(user) || user.ptr[0] != '@' || colon == SIZE_MAX || colon < 2 ||
+            colon + 1 == user.len) {
+            return "is not a list of users such as @name:example.org";
         }
     }
     return NULL;

@@ -10,6 +10,7 @@ const char *dc_check_address(struct dc_slice text);
 /* Comma-separated addresses and prefixes, as base/address.h takes them. */
 const char *dc_check_address_list(struct dc_slice text);
 const char *dc_check_postgres_url(struct dc_slice text);
+/* redis:// or redis+sentinel://; the rest is told by kv/kv.h.  TLS has a reason of its own. */
 const char *dc_check_redis_url(struct dc_slice text);
 /* A comma-separated list; only the first needs nats:// or tls://. */
 const char *dc_check_nats_url(struct dc_slice text);
@@ -17,6 +18,12 @@ const char *dc_check_nats_url(struct dc_slice text);
 const char *dc_check_jwt_secret(struct dc_slice text);
 /* Printable ASCII without blanks: it has to arrive unchanged in a header. */
 const char *dc_check_header_value(struct dc_slice text);
+/* http(s)://host[:port][/path], without a user, a query or a fragment. */
+const char *dc_check_http_url(struct dc_slice text);
+/* host, host:port or an address, short enough for every Matrix id that is built with it. */
+const char *dc_check_server_name(struct dc_slice text);
+/* Comma-separated @name:server. */
+const char *dc_check_matrix_users(struct dc_slice text);
 /* "*", or http(s)://host[:port] without a path, comma-separated. */
 const char *dc_check_origins(struct dc_slice text);
 /* Comma-separated slugs, each once. */

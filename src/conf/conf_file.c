@@ -45,6 +45,12 @@ static enum dc_status take_contents(struct dc_conf *c, const char *name, const c
     if (fstat(fd, &st) == -1) {
         return fail_file(err, name, path, errno, dc_errno_text(errno));
     }
+    if (S_ISDIR(st.st_mode)) {
+        return fail_file(err, name, path, EISDIR, dc_errno_text(EISDIR));
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return fail_file(err, name, path, 0, "is no regular file (nobody waits for a pipe here)");
+    }
     len = read_fd(fd, buf, FILE_MAX_BYTES + 1);
     if (len == SIZE_MAX) {
         return fail_file(err, name, path, errno, dc_errno_text(errno));
@@ -61,7 +67,7 @@ static enum dc_status take_contents(struct dc_conf *c, const char *name, const c
     if (memchr(buf, '\0', len) != NULL) {
         return fail_file(err, name, path, 0, "the file has NUL bytes");
     }
-    if (S_ISREG(st.st_mode) && (st.st_mode & S_IRWXO) != 0) {
+    if ((st.st_mode & S_IRWXO) != 0) {
         dc_conf_warn(c, "%s=%s can be read by every user of this machine (mode %04o); chmod o= it",
                      name, path, (unsigned)st.st_mode & 07777);
     }
@@ -72,7 +78,8 @@ static enum dc_status take_contents(struct dc_conf *c, const char *name, const c
 enum dc_status dc_conf_file_read(struct dc_conf *c, const char *name, const char *path, char **out,
                                  struct dc_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    /* Not blocking: a pipe that nobody writes to must not hold up the start. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     enum dc_status st;
     char *buf;
 

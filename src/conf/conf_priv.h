@@ -50,7 +50,8 @@ DC_MUST_USE enum dc_status dc_conf_args_read(struct dc_conf *c, struct conf_args
                                              size_t flag_count, struct dc_error *err);
 
 /* conf_file.c: the contents of a secret's file without line ends behind it; dc_wipe and dc_free it.
- * name is that of the _FILE setting. */
+ * name is that of the _FILE setting.  DC_CONFIG, with name and path: not readable, no regular file,
+ * empty, above 64 KiB, NUL bytes. */
 DC_MUST_USE enum dc_status dc_conf_file_read(struct dc_conf *c, const char *name, const char *path,
                                              char **out, struct dc_error *err);
 

@@ -33,6 +33,7 @@
 #define CITY     "up city-service"
 #define PRESENCE "up city-service matrix-presence-aggregator"
 #define AUTH     "up auth-service"
+#define GATEWAY  "up matrix-gateway"
 
 static const struct dc_opt options[] = {
     /* Where it listens and what it keeps. */
@@ -45,7 +46,7 @@ static const struct dc_opt options[] = {
     {INT("INTERNAL_PORT", internal_port, 0, 65535), .def = "8081",
      .help = "Port of the internal listener; 0: a free one."},
     {INT("WORKERS", workers, 1, 64), .def = "1",
-     .help = "Processes that share the public port; each more has its own internal port, counted up."},
+     .help = "Processes that share the public port; internal ports count up from INTERNAL_PORT."},
     {INT("WORKER", worker, 0, 64), .def = "0", .flags = DC_OPT_INTERNAL,
      .help = "Number of this process among the workers; given by their parent."},
     {INT("WORKER_PORT", worker_port, 0, 65535), .def = "0", .flags = DC_OPT_INTERNAL,
@@ -63,9 +64,20 @@ static const struct dc_opt options[] = {
     {TEXT("DATABASE_URL", database_url), .flags = DC_OPT_URL, .check = dc_check_postgres_url,
      .help = "PostgreSQL (postgresql://...); unset: SQLite in DATA_DIR."},
     {TEXT("REDIS_URL", redis_url), .flags = DC_OPT_URL, .check = dc_check_redis_url,
-     .help = "Redis (redis://...); unset: kept in this process."},
+     .help = "Redis (redis://a or redis+sentinel://a,b/name); unset: in memory."},
+    {TEXT("REDIS_PASSWORD", redis_password), .flags = DC_OPT_SECRET,
+     .help = "Password of Redis, when REDIS_URL has none."},
     {TEXT("NATS_URL", nats_url), .flags = DC_OPT_URL, .check = dc_check_nats_url,
      .help = "NATS servers (nats://a,b,c); unset: kept in this process."},
+    {INT("NATS_REPLICAS", nats_replicas, 1, 5), .def = "1",
+     .help = "Servers of a NATS cluster that keep each stream."},
+    {TEXT("NATS_CREDENTIALS_FILE", nats_credentials_file),
+     .help = "User JWT and seed for NATS, as nsc writes them."},
+    {TEXT("NATS_TLS_CA_FILE", nats_tls_ca_file),
+     .help = "Authorities to trust for tls:// instead of the system's."},
+    {TEXT("NATS_TLS_CERT_FILE", nats_tls_cert_file),
+     .help = "Our certificate for NATS, with NATS_TLS_KEY_FILE."},
+    {TEXT("NATS_TLS_KEY_FILE", nats_tls_key_file), .help = "Its key."},
     /* No more than db/db.h takes. */
     {INT("DB_POOL_SIZE", db_pool_size, 1, 64), .def = "8", .help = "Connections to PostgreSQL."},
     {MS("DB_DEADLINE_MS", db_deadline_ms, 50, 10 * MINUTE), .def = "5s",
@@ -126,6 +138,38 @@ static const struct dc_opt options[] = {
      .help = "A typing mark ends after this time."},
     {MS("PRESENCE_SUMMARY_INTERVAL_MS", presence_summary_interval_ms, 10, HOUR), .def = "1s",
      .roles = PRESENCE, .help = "The city's summary is sent at most once in this time."},
+    {MS("PRESENCE_LEADER_LEASE_MS", presence_leader_lease_ms, 100, MINUTE), .def = "5s",
+     .roles = PRESENCE, .help = "Another presence aggregator leads this long after the last word."},
+    {MS("PRESENCE_FORGET_MS", presence_forget_ms, 50, DAY), .def = "1m", .roles = PRESENCE,
+     .help = "The bus keeps that a user is offline for this time, an empty room for ten times it."},
+
+    /* The homeserver.  Aliases are the names of the first implementation. */
+    {TEXT("SYNAPSE_URL", synapse_url),
+     .alias = "MATRIX_GATEWAY_SYNAPSE_URL MATRIX_HS_URL MATRIX_BASE_URL SYNAPSE_ADMIN_URL",
+     .flags = DC_OPT_URL, .check = dc_check_http_url, .roles = GATEWAY,
+     .help = "Matrix homeserver (http://...); unset: rooms of the city alone."},
+    {TEXT("MATRIX_SERVER_NAME", matrix_server_name),
+     .alias = "MATRIX_GATEWAY_MATRIX_SERVER_NAME MATRIX_HOMESERVER_DOMAIN",
+     .check = dc_check_server_name, .roles = GATEWAY,
+     .help = "The homeserver's server_name: what stands behind the colon of its ids."},
+    {TEXT("MATRIX_AS_TOKEN", matrix_as_token), .flags = DC_OPT_SECRET,
+     .check = dc_check_header_value, .roles = GATEWAY,
+     .help = "as_token of the application service (daarion matrix-config)."},
+    {TEXT("SYNAPSE_ADMIN_TOKEN", synapse_admin_token),
+     .alias = "MATRIX_GATEWAY_SYNAPSE_ADMIN_TOKEN", .flags = DC_OPT_SECRET,
+     .check = dc_check_header_value, .roles = GATEWAY,
+     .help = "Access token of an administrator of the homeserver."},
+    {TEXT("SYNAPSE_REGISTRATION_SECRET", synapse_registration_secret),
+     .alias = "MATRIX_GATEWAY_SYNAPSE_REGISTRATION_SECRET", .flags = DC_OPT_SECRET,
+     .roles = GATEWAY, .help = "registration_shared_secret: makes administrators."},
+    {TEXT("MATRIX_ROOM_CREATORS", matrix_room_creators), .check = dc_check_matrix_users,
+     .roles = GATEWAY, .help = "Further Matrix users whose rooms are the city's, comma-separated."},
+    {MS("MATRIX_TIMEOUT_MS", matrix_timeout_ms, 100, 10 * MINUTE), .def = "10s", .roles = GATEWAY,
+     .help = "Time for what the homeserver is asked, its own pauses included."},
+    {MS("MATRIX_CHECK_INTERVAL_MS", matrix_check_interval_ms, 50, HOUR), .def = "15s",
+     .roles = GATEWAY, .help = "Pause between two looks at the homeserver."},
+    {INT("MATRIX_GATEWAY_PORT", matrix_gateway_port, 0, 65535), .def = "7025",
+     .roles = "matrix-gateway", .help = "Port of matrix-gateway run alone, unless PORT is given."},
 
     /* Limits of the network. */
     {INT("MAX_CONNECTIONS", max_connections, 1, 10000000), .def = "20000",
@@ -181,8 +225,8 @@ const struct dc_opt *dc_option_find(struct dc_slice name)
 
 /* A star stands for any text, at one end only. */
 static const char *const reserved[] = {
-    "MATRIX_*", "SYNAPSE_*", "SECONDME_*", "LLM_*", "VITE_*", "NEXT_PUBLIC_*", "*_SERVICE_URL",
-    "*_SERVICE_INTERNAL_URL",
+    "MATRIX_ACCESS_TOKEN", "MATRIX_USER_ID", "MATRIX_GATEWAY_URL", "SECONDME_*", "LLM_*", "VITE_*",
+    "NEXT_PUBLIC_*", "*_SERVICE_URL", "*_SERVICE_INTERNAL_URL",
     /* agents, map, aggregator */
     "USAGE_ENGINE_URL", "DAGI_ROUTER_URL", "SYNC_TIMEOUT_MS", "ROOM_MAPPING_REFRESH_INTERVAL_S",
     "POLL_INTERVAL_SECONDS", "ROOMS_SOURCE", "ROOMS_CONFIG", "DB_DSN", "PRESENCE_HTTP_HOST",

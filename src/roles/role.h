@@ -54,6 +54,7 @@ struct dc_role {
 
 extern const struct dc_role dc_role_city;
 extern const struct dc_role dc_role_auth;
+extern const struct dc_role dc_role_matrix_gateway;
 extern const struct dc_role dc_role_presence_aggregator;
 
 #endif

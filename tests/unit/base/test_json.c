@@ -113,6 +113,21 @@ static char *nested(const char *open, const char *close, size_t depth, const cha
     return b.ptr;
 }
 
+static void answers_of_servers_may_be_nested_deeper(void **state)
+{
+    static const size_t depths[] = {DC_JSON_MAX_DEPTH + 1, DC_JSON_DEEPEST, DC_JSON_DEEPEST + 1};
+    (void)state;
+    for (size_t i = 0; i < DC_ARRAY_LEN(depths); i++) {
+        char *text = nested("[", "]", depths[i], "");
+        struct dc_error err = {0};
+        json_t *root = NULL;
+        enum dc_status st = dc_json_parse_deep(dc_slice_z(text), DC_JSON_DEEPEST, &root, &err);
+        assert_int_equal(st, depths[i] <= DC_JSON_DEEPEST ? DC_OK : DC_MALFORMED);
+        json_decref(root);
+        free(text);
+    }
+}
+
 static void depth_is_limited(void **state)
 {
     (void)state;
@@ -208,6 +223,7 @@ int main(void)
         cmocka_unit_test(malformed_json_is_refused_with_its_reason),
         cmocka_unit_test(errors_tell_the_position_and_not_the_content),
         cmocka_unit_test(depth_is_limited),
+        cmocka_unit_test(answers_of_servers_may_be_nested_deeper),
         cmocka_unit_test(text_is_borrowed_from_string_members_only),
         cmocka_unit_test(failed_allocations_give_an_error_and_leak_nothing),
     };

@@ -126,6 +126,49 @@ static void unusable_file_is_refused_and_named(void **state)
     assert_non_null(strstr(err.text, "directory"));
 }
 
+static void pipe_or_device_is_refused_without_waiting_for_it(void **state)
+{
+    struct place *p = *state;
+    struct dc_conf *c = NULL;
+    struct dc_error err;
+
+    assert_int_equal(mkfifo(p->file, 0600), 0);
+    assert_int_equal(load(p, NULL, &c, &err), DC_CONFIG); /* nobody writes: open(2) would wait */
+    assert_null(c);
+    assert_non_null(strstr(err.text, "JWT_SECRET_FILE="));
+    assert_non_null(strstr(err.text, "regular file"));
+
+    int fd = open(p->file, O_RDWR | O_CLOEXEC); /* somebody does, but never ends: read(2) would */
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, SECRET, sizeof(SECRET) - 1), sizeof(SECRET) - 1);
+    assert_int_equal(load(p, NULL, &c, &err), DC_CONFIG);
+    assert_non_null(strstr(err.text, "regular file"));
+    assert_null(strstr(err.text, SECRET));
+    close(fd);
+
+    assert_int_equal(unlink(p->file), 0);
+    assert_int_equal(symlink("/dev/zero", p->file), 0);
+    assert_int_equal(load(p, NULL, &c, &err), DC_CONFIG);
+    assert_non_null(strstr(err.text, "regular file"));
+}
+
+static void link_to_a_file_is_followed(void **state)
+{
+    struct place *p = *state; /* as Kubernetes mounts them */
+    struct dc_conf *c = NULL;
+    struct dc_error err;
+    char target[96];
+
+    snprintf(target, sizeof(target), "%s/..data", p->dir);
+    write_file(p, SECRET "\n", sizeof(SECRET), 0600);
+    assert_int_equal(rename(p->file, target), 0);
+    assert_int_equal(symlink("..data", p->file), 0);
+    assert_int_equal(load(p, NULL, &c, &err), DC_OK);
+    assert_string_equal(dc_conf_settings(c)->jwt_secret, SECRET);
+    dc_conf_destroy(c);
+    assert_int_equal(unlink(target), 0);
+}
+
 static void file_may_have_64_kib_and_not_a_byte_more(void **state)
 {
     struct place *p = *state;
@@ -219,6 +262,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_PLACE(line_ends_behind_the_secret_are_dropped),
         IN_PLACE(unusable_file_is_refused_and_named),
+        IN_PLACE(pipe_or_device_is_refused_without_waiting_for_it),
+        IN_PLACE(link_to_a_file_is_followed),
         IN_PLACE(file_may_have_64_kib_and_not_a_byte_more),
         IN_PLACE(file_that_everybody_can_read_is_warned_about),
         IN_PLACE(value_in_the_environment_is_stronger_than_the_file),

@@ -58,7 +58,7 @@ static const struct {
     {"JWT_SECRET_FIEL=x", "JWT_SECRET_FIEL is not an option; did you mean JWT_SECRET_FILE?"},
     {"LOGLEVEL=debug", "LOGLEVEL is not an option; did you mean LOG_LEVEL?"},
     {"DATABSE_URL=x", "DATABSE_URL is not an option; did you mean DATABASE_URL?"},
-    {"WORKER=2", "WORKER is not an option; did you mean WORKERS?"},
+    {"WORKRES=2", "WORKRES is not an option; did you mean WORKERS?"},
     {"ROOM_PRESENCE_THROTTLE=5",
      "ROOM_PRESENCE_THROTTLE is not an option; did you mean ROOM_PRESENCE_THROTTLE_MS?"},
     {"MAX_BODY=5", "MAX_BODY is not an option; did you mean MAX_BODY_BYTES?"},

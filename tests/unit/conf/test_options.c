@@ -177,13 +177,19 @@ static void names_of_other_roles_are_reserved(void **state)
         const char *name;
         bool is_reserved;
     } rows[] = {
-        {"MATRIX_HS_URL", true},       {"MATRIX_GATEWAY_PORT", true},
-        {"SYNAPSE_ADMIN_TOKEN", true}, {"SECONDME_AGENT_ID", true},
-        {"AGENTS_SERVICE_URL", true},  {"CITY_SERVICE_INTERNAL_URL", true},
-        {"LLM_BASE_URL", true},        {"SYNC_TIMEOUT_MS", true},
-        {"ACCESS_TOKEN_TTL", true},    {"MATRI", false},
-        {"XMATRIX_HS_URL", false},     {"SYNC_TIMEOUT_MS2", false},
-        {"SERVICE_URL_X", false},      {"", false},
+        {"MATRIX_ACCESS_TOKEN", true},
+        {"MATRIX_GATEWAY_URL", true},
+        {"SECONDME_AGENT_ID", true},
+        {"AGENTS_SERVICE_URL", true},
+        {"LLM_BASE_URL", true},
+        {"CITY_SERVICE_INTERNAL_URL", true},
+        {"ACCESS_TOKEN_TTL", true},
+        {"SYNC_TIMEOUT_MS", true},
+        {"SECONDME", false},
+        {"XSECONDME_AGENT_ID", false},
+        {"SYNC_TIMEOUT_MS2", false},
+        {"SERVICE_URL_X", false},
+        {"", false},
     };
 
     (void)state;
@@ -218,7 +224,10 @@ static void checks_tell_good_texts_from_bad_ones(void **state)
         {dc_check_postgres_url, " postgresql://a", false},
         {dc_check_postgres_url, "host=x password=y", false},
         {dc_check_redis_url, "redis://localhost:6379/0", true},
-        {dc_check_redis_url, "rediss://h", true},
+        {dc_check_redis_url, "rediss://h", false},
+        {dc_check_redis_url, "rediss+sentinel://h/m", false},
+        {dc_check_redis_url, "redis+sentinel://a,b:26380/main?db=1", true},
+        {dc_check_redis_url, "redis+sentinel://", false},
         {dc_check_redis_url, "http://h", false},
         {dc_check_nats_url, "nats://a,b,c", true},
         {dc_check_nats_url, "tls://a", true},

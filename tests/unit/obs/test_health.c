@@ -120,6 +120,28 @@ static void checks_are_written_in_the_order_they_were_added(void **state)
     dc_health_destroy(h);
 }
 
+static void facts_are_kept_in_order_and_replaced(void **state)
+{
+    struct dc_health *h = dc_health_create();
+    struct dc_strbuf out = {0};
+    struct dc_jsonw w;
+
+    (void)state;
+    dc_health_set_fact(h, "synapse", "unavailable");
+    dc_health_set_fact(h, "server_name", "example.org");
+    dc_health_set_fact(h, "admin", NULL);
+    dc_health_set_fact(h, "synapse", "connected");
+    dc_jsonw_init(&w, &out);
+    dc_jsonw_object(&w);
+    dc_health_write_facts(h, &w);
+    dc_jsonw_end(&w);
+    assert_true(dc_slice_eq(dc_strbuf_slice(&out),
+                            DC_S("{\"synapse\":\"connected\",\"server_name\":\"example.org\","
+                                 "\"admin\":null}")));
+    dc_strbuf_free(&out);
+    dc_health_destroy(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,6 +150,7 @@ int main(void)
         cmocka_unit_test(overall_state_follows_required_and_optional_checks),
         cmocka_unit_test(detail_is_copied_cleaned_and_bounded),
         cmocka_unit_test(checks_are_written_in_the_order_they_were_added),
+        cmocka_unit_test(facts_are_kept_in_order_and_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,41 @@
+/* SQL of matrix-gateway: which DAARION user has which Matrix account (table matrix_accounts).
+ *
+ * A row is a claim from the moment somebody sets out to make the account (claimed_at), and a fact
+ * once it has been made (provisioned_at).  So a crash in between is told from an account that a
+ * stranger has made, and two processes do not make one account at the same time. */
+#ifndef DC_ROLES_MATRIX_GATEWAY_REPO_H
+#define DC_ROLES_MATRIX_GATEWAY_REPO_H
+
+#include "db/db.h"
+
+/* A claim that nobody has finished for this long was lost with its process. */
+#define DC_MATRIX_CLAIM_MS 30000
+
+struct dc_matrix_account {
+    bool is_there;
+    bool is_provisioned;
+    struct dc_slice matrix_user_id;
+    struct dc_slice display_name; /* ptr NULL: none set yet */
+};
+
+/* One result: read with dc_gateway_repo_read(). */
+struct dc_db_batch *dc_gateway_repo_find(struct dc_db *db, struct dc_slice user_id);
+/* One result; a row in it: the claim is ours. DC_CONFLICT: the Matrix id belongs to another user.
+ */
+struct dc_db_batch *dc_gateway_repo_claim(struct dc_db *db, struct dc_slice user_id,
+                                          struct dc_slice matrix_user_id, struct dc_utc now);
+/* Nobody is making the account any more, and whether it has been made is not known: the next who
+ * comes may claim it at once. */
+struct dc_db_batch *dc_gateway_repo_abandon(struct dc_db *db, struct dc_slice user_id);
+/* The account has been made. */
+struct dc_db_batch *dc_gateway_repo_confirm(struct dc_db *db, struct dc_slice user_id,
+                                            struct dc_utc now);
+/* The account cannot be ours: gives up a claim that has not been confirmed. */
+struct dc_db_batch *dc_gateway_repo_release(struct dc_db *db, struct dc_slice user_id);
+struct dc_db_batch *dc_gateway_repo_set_name(struct dc_db *db, struct dc_slice user_id,
+                                             struct dc_slice display_name);
+
+/* Texts are borrowed from the result. */
+void dc_gateway_repo_read(const struct dc_db_result *result, struct dc_matrix_account *account);
+
+#endif

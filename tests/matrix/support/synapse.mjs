@@ -1,0 +1,110 @@
+// A private Synapse, started and stopped by script/with-synapse; and the calls that tests make to it directly.
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { binary } from '../../e2e/support/server.mjs';
+
+const script = path.join(path.dirname(fileURLToPath(import.meta.url)), '../../../script/with-synapse');
+// Prints what it was given and waits until its input ends: so long the homeserver lives.
+const HOLD = 'env | sed -n "s/^TEST_SYNAPSE_//p"; echo READY; exec cat >/dev/null';
+
+export class Synapse {
+  /** extra: further lines of homeserver.yaml, which count more than ours. */
+  static async start(extra = '') {
+    const synapse = new Synapse();
+    if (extra === '' && process.env.TEST_SYNAPSE_URL) { // the whole run stands under with-synapse
+      return synapse.#take((name) => process.env[`TEST_SYNAPSE_${name}`]);
+    }
+    synapse.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'daarion-synapse-test-'));
+    const config = path.join(synapse.dir, 'extra.yaml');
+    fs.writeFileSync(config, extra === '' ? '{}' : extra);
+    synapse.child = spawn(script, ['sh', '-c', HOLD], {
+      env: { ...process.env, DAARION_BIN: binary, SYNAPSE_EXTRA_CONFIG: config },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    synapse.ended = once(synapse.child, 'close');
+    let text = '';
+    for await (const piece of synapse.child.stdout) {
+      text += piece;
+      if (/^READY$/m.test(text)) {
+        break;
+      }
+    }
+    const env = Object.fromEntries(text.split('\n').filter((line) => line.includes('='))
+      .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
+    assert.ok(env.URL, `with-synapse did not start a homeserver:\n${text}`);
+    return synapse.#take((name) => env[name]);
+  }
+
+  #take(get) {
+    return Object.assign(this, {
+      url: get('URL'),
+      serverName: get('SERVER_NAME'),
+      asToken: get('AS_TOKEN'),
+      adminToken: get('ADMIN_TOKEN'),
+      registrationSecret: get('REGISTRATION_SECRET'),
+      controlProgram: get('CONTROL'),
+    });
+  }
+
+  /** stop | start | restart | pause | resume */
+  async control(what) {
+    await promisify(execFile)(this.controlProgram, [what]);
+  }
+
+  async remove() {
+    if (!this.child) {
+      return; // who gave it stops it
+    }
+    this.child.stdin.end();
+    const [code] = await this.ended;
+    fs.rmSync(this.dir, { recursive: true, force: true });
+    assert.equal(code, 0, 'with-synapse must stop its homeserver');
+  }
+
+  /** A call of our own: {status, json}. */
+  async call(method, target, { token, json } = {}) {
+    const response = await fetch(`${this.url}${target}`, {
+      method,
+      headers: {
+        ...(token ? { Authorization: `Bearer ${token}` } : {}),
+        ...(json ? { 'Content-Type': 'application/json' } : {}),
+      },
+      body: json ? JSON.stringify(json) : undefined,
+    });
+    return { status: response.status, json: await response.json() };
+  }
+
+  async ok(method, target, options) {
+    const { status, json } = await this.call(method, target, options);
+    assert.equal(status, 200, `${method} ${target}: ${JSON.stringify(json)}`);
+    return json;
+  }
+
+  whoami(token) {
+    return this.ok('GET', '/_matrix/client/v3/account/whoami', { token });
+  }
+
+  /** The room behind an alias, as its administrator sees it; undefined: none. */
+  async roomOf(alias) {
+    const found = await this.call('GET', `/_matrix/client/v3/directory/room/${encodeURIComponent(alias)}`);
+    return found.status === 404
+      ? undefined
+      : this.ok('GET', `/_synapse/admin/v1/rooms/${encodeURIComponent(found.json.room_id)}`, { token: this.adminToken });
+  }
+
+  /** The same once Synapse has written up what the room is (its statistics lag behind its events). */
+  async describedRoomOf(alias) {
+    for (;;) {
+      const room = await this.roomOf(alias);
+      if (room && room.name !== null && room.canonical_alias !== null && room.topic !== null) {
+        return room;
+      }
+    }
+  }
+}
