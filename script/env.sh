@@ -67,10 +67,11 @@ need_node() {
     node_is_new_enough
 }
 
-# npm ci in a folder, unless what is installed is what the lock file says.
+# npm ci in a folder, unless what is installed is what the lock file says (no lock file: it needs none).
 need_modules() {
     local dir=$1
     use_node
+    [ -f "$dir/package-lock.json" ] || return 0
     if ! cmp -s "$dir/package-lock.json" "$dir/node_modules/.installed-lock.json"; then
         say "installing the packages of $dir"
         (cd "$dir" && npm ci --no-fund --no-audit --loglevel=error >&2)

@@ -1,5 +1,6 @@
-/* Bus port: events between roles and processes.  Memory now, NATS JetStream by the same interface.
- * Transport, not truth (DESIGN §3 rule 2).
+/* Bus port: events between roles and processes, in this process or over NATS JetStream.  Transport,
+ * not truth (DESIGN §3 rule 2): what must not be lost is sent again by whoever has it from the
+ * database.
  *
  * Subjects are dot-separated tokens (letters, digits, '_', '-', '=', '%', ':' '@' '~'; at most 255
  * bytes); patterns know `*` (one token) and a final `>` (one or more).  Text that is no token goes
@@ -30,15 +31,27 @@ struct dc_bus_stream {
     const char *name;            /* CITY_PRESENCE, CITY_CHAT, CITY_EVENTS */
     const char *const *subjects; /* patterns, NULL-terminated */
     bool last_per_subject;       /* keep only the newest message of each subject */
-    uint64_t max_age_ms;         /* 0: no limit */
-    uint64_t max_bytes;          /* 0: no limit; memory keeps 16 MiB of what all have read */
-    uint64_t dedup_window_ms;    /* messages with an id seen within it are dropped */
+    uint64_t max_age_ms;         /* 0: no limit; JetStream takes 100 ms or more */
+    uint64_t max_bytes;          /* 0: no limit; memory keeps 16 MiB of what all have read.  Large
+                                    enough for several of the largest messages */
+    uint64_t dedup_window_ms;    /* messages with an id seen within it are dropped; 0: ids mean
+                                    nothing.  At most max_age_ms; JetStream takes 100 ms or more */
 };
 extern const struct dc_bus_stream dc_bus_streams[];
 extern const size_t dc_bus_stream_count;
 
 struct dc_bus_opts {
-    const char *url; /* NULL: memory; anything else is DC_UNSUPPORTED so far */
+    /* NULL: memory.  Else NATS: nats://[user:password@|token@]host[:port][,…] or tls://…; what the
+     * first server of the list says about user and scheme holds for those that say nothing.
+     * Percent-escapes in user, password and token are decoded. */
+    const char *url;
+    /* NATS only, NULL: none; borrowed for dc_bus_open().  Read again at every connection. */
+    const char *credentials_file; /* user JWT and nkey seed, as `nsc` writes them */
+    const char *tls_ca_file;      /* whom to trust instead of the system's authorities */
+    const char *tls_cert_file;    /* our certificate, with tls_key_file */
+    const char *tls_key_file;
+    uint64_t replicas;            /* copies of each stream in a cluster; 0: 1 */
+    uint64_t publish_deadline_ms; /* then an unacknowledged message is given up; 0: 30 s */
     /* NULL: dc_bus_streams.  Tests bring their own; must outlive the bus. */
     const struct dc_bus_stream *streams;
     size_t n_streams;
@@ -46,19 +59,36 @@ struct dc_bus_opts {
     struct dc_metrics *metrics;
     struct dc_health_check *health;
 };
+/* NATS: connects in the background, again and again with back-off, and tells by health and
+ * dc_bus_on_ready(); meanwhile publishing waits, and subscriptions begin when they can.  DC_CONFIG:
+ * a malformed URL or an unreadable file, naming the setting and no secret. */
 DC_MUST_USE enum dc_status dc_bus_open(struct dc_loop *loop, const struct dc_bus_opts *opts,
                                        struct dc_bus **out, struct dc_error *err);
+/* ready runs once, in a later turn: with DC_OK when the streams are there as the table has them,
+ * with DC_CONFIG when that can never be (login refused, no TLS on one side, a stream with other
+ * limits).  After DC_CONFIG the bus keeps trying, as somebody may mend it.  One caller. */
+void dc_bus_on_ready(struct dc_bus *bus, void (*ready)(void *data, const struct dc_error *err),
+                     void *data);
 /* Subscriptions end (their `ended` runs), publishing that still waits is DC_CANCELED, then closed.
  * Handles of subscriptions and acknowledgements stay valid until closed has run: undoing them in
  * between is allowed, afterwards not.  Calls made after it are DC_CLOSED. */
 void dc_bus_close(struct dc_bus *bus, void (*closed)(void *data), void *data);
 
 /* subject and payload (<= 256 KiB, else DC_TOO_LARGE) are copied; an invalid subject or a too long
- * id is DC_INVALID.  id: for duplicates within the stream's window; empty: none.  A duplicate is
+ * id (or one with control characters) is DC_INVALID.  id: for duplicates within the stream's window; empty: none.  A duplicate is
  * acknowledged with the sequence of the first and reaches nobody.  With cb: acknowledged by the
  * stream (plain subjects: handed to the transport, sequence 0), else fire and forget (failures are
  * counted, *op is NULL). DC_LIMIT when the outgoing queue is full.  Cancelling gives up waiting,
- * not the message. */
+ * not the message.
+ *
+ * Over NATS the messages of a process are stored in the order of publishing, and callbacks of stream
+ * messages run in that order.  What was not acknowledged when the connection broke is sent again,
+ * and falls away if it had been stored (every message of a stream travels with an id, its own or
+ * one made for it); plain ones are not sent again.  Only where a stream of a cluster loses messages
+ * in the middle of a batch (its leader changes) may others have been stored before them; then
+ * messages without an id are repeated behind, so that the last value of a subject is right.
+ * Given up at the deadline: DC_UNAVAILABLE if it was never sent, DC_TIMEOUT if it may yet have been
+ * stored.  DC_TOO_LARGE or DC_INVALID when the server refuses it for good. */
 typedef void (*dc_bus_publish_cb)(void *data, enum dc_status st, uint64_t sequence,
                                   const struct dc_error *err);
 DC_MUST_USE enum dc_status dc_bus_publish(struct dc_bus *bus, struct dc_slice subject,
@@ -103,18 +133,28 @@ struct dc_bus_sub_opts {
     uint64_t ack_wait_ms;
     size_t max_in_flight;
     /* Runs once, in a later turn, when everything that was stored at the start has been delivered
-     * (of a durable consumer: to anybody); NULL allowed. */
+     * (of a durable consumer: to anybody); for plain subjects when it listens.  NULL allowed. */
     void (*caught_up)(void *data);
     /* The subscription goes on, but something may have been missed: the connection was lost
      * meanwhile (plain subjects), or messages were gone from the stream before they were read
      * (deleted, or past its limits).  Once for each interruption, before the first message after
      * it; never by the memory backend, which misses nothing.  NULL allowed. */
     void (*interrupted)(void *data);
+    /* The subscription can never work, nothing comes any more, and it waits to be unsubscribed:
+     * DC_CONFLICT when another process turns out to use the durable name with another pattern.
+     * NULL allowed. */
+    void (*refused)(void *data, const struct dc_error *err);
     /* The bus is closing; nothing comes any more.  NULL allowed. */
     void (*ended)(void *data);
 };
 /* Pattern of one stream or of plain subjects: DC_INVALID when it is malformed or reaches into a
- * stream without lying in it.  A durable consumer of plain subjects is DC_UNSUPPORTED. */
+ * stream without lying in it.  A durable consumer of plain subjects is DC_UNSUPPORTED.
+ *
+ * It begins where it stands in the order of publishing: what this process published before is
+ * stored when it begins, what it publishes afterwards is new.  An ordered subscription that is
+ * behind a lost connection goes on where it was and repeats nothing; when its stream has been wiped
+ * it goes on with the first message of the new one.  A durable consumer that is gone is made again
+ * and begins with the first message. */
 DC_MUST_USE enum dc_status dc_bus_subscribe(struct dc_bus *bus, const struct dc_bus_sub_opts *opts,
                                             dc_bus_cb cb, void *data, struct dc_bus_sub **out,
                                             struct dc_error *err);

@@ -39,7 +39,7 @@ static struct dc_bus_delivery *delivery_new(struct dc_bus_memory *b, dc_bus_publ
     d->data = data;
     dc_list_push_back(&b->outgoing, &d->link);
     b->n_outgoing++;
-    b->waiting->value = (int64_t)b->n_outgoing;
+    b->bus.outgoing->value = (int64_t)b->n_outgoing;
     dc_turn_schedule(b->loop, &b->turn);
     return d;
 }
@@ -61,7 +61,7 @@ static enum dc_status memory_publish(struct dc_bus *bus, struct dc_slice subject
     uint64_t seen = s == NULL ? 0 : dc_bus_mstream_seen(s, id, now_ms(b));
     struct dc_bus_delivery *d = NULL;
     if (seen != 0) {
-        b->duplicates->value++;
+        b->bus.duplicates->value++;
         d = delivery_new(b, cb, data);
         d->sequence = seen;
     } else {
@@ -202,7 +202,7 @@ static void deliver(struct dc_bus_msub *s, const struct dc_bus_mmsg *m)
         .deliveries = 1,
         .is_replay = m->sequence != 0 && m->sequence <= s->snapshot_end,
     };
-    s->memory->delivered->value++;
+    s->memory->bus.delivered->value++;
     s->cb(s->data, &message);
 }
 
@@ -320,7 +320,7 @@ static void finish_first(struct dc_bus_memory *b, enum dc_status st)
     struct dc_bus_delivery *d = DC_LIST_ENTRY(b->outgoing.next, struct dc_bus_delivery, link);
     dc_list_remove(&d->link);
     b->n_outgoing--;
-    b->waiting->value = (int64_t)b->n_outgoing;
+    b->bus.outgoing->value = (int64_t)b->n_outgoing;
     if (d->msg != NULL) {
         b->outgoing_bytes -= d->msg->payload_len;
         if (st == DC_OK) {
@@ -402,6 +402,16 @@ static void end(struct dc_bus_memory *b)
     dc_timer_close(&b->timer, on_timer_closed);
 }
 
+static void tell_ready(struct dc_bus_memory *b)
+{
+    void (*ready)(void *data, const struct dc_error *err) = b->ready;
+    const struct dc_error ok = {.status = DC_OK};
+    b->ready = NULL;
+    if (ready != NULL) {
+        ready(b->ready_data, &ok);
+    }
+}
+
 static void on_turn(struct dc_turn *turn)
 {
     struct dc_bus_memory *b = DC_CONTAINER_OF(turn, struct dc_bus_memory, turn);
@@ -410,6 +420,7 @@ static void on_turn(struct dc_turn *turn)
         return;
     }
     size_t budget = TURN_BUDGET;
+    tell_ready(b);
     pump_replaying(b, &budget);
     /* What callbacks publish waits for the next turn. */
     for (size_t n = b->n_outgoing; n > 0 && budget > 0 && !b->is_closing; n--) {
@@ -429,6 +440,26 @@ static void on_timer(struct dc_timer *t)
     dc_bus_mconsumers_expire(DC_CONTAINER_OF(t, struct dc_bus_memory, timer));
 }
 
+static enum dc_status memory_forget(struct dc_bus *bus, const struct dc_bus_stream *stream,
+                                    struct dc_slice subject)
+{
+    struct dc_bus_memory *b = memory_of(bus);
+    if (b->is_closing) {
+        return DC_CLOSED;
+    }
+    dc_bus_mstream_forget(stream_at(b, stream), subject);
+    return DC_OK;
+}
+
+static void memory_on_ready(struct dc_bus *bus,
+                            void (*ready)(void *data, const struct dc_error *err), void *data)
+{
+    struct dc_bus_memory *b = memory_of(bus);
+    b->ready = ready;
+    b->ready_data = data;
+    dc_turn_schedule(b->loop, &b->turn);
+}
+
 static void memory_close(struct dc_bus *bus, void (*closed)(void *data), void *data)
 {
     struct dc_bus_memory *b = memory_of(bus);
@@ -440,7 +471,9 @@ static void memory_close(struct dc_bus *bus, void (*closed)(void *data), void *d
 }
 
 static const struct dc_bus_backend memory_backend = {
-    memory_close, memory_publish, memory_subscribe, memory_unsubscribe, dc_bus_mconsumer_ack,
+    memory_close,       memory_publish,       memory_subscribe,
+    memory_unsubscribe, dc_bus_mconsumer_ack, memory_forget,
+    memory_on_ready,
 };
 
 enum dc_status dc_bus_memory_open(struct dc_loop *loop, const struct dc_bus_opts *opts,
@@ -465,16 +498,8 @@ enum dc_status dc_bus_memory_open(struct dc_loop *loop, const struct dc_bus_opts
     dc_turn_init(&b->turn, on_turn);
     dc_timer_init(loop, &b->timer, on_timer);
     struct dc_metrics *m = opts->metrics;
-    b->delivered = dc_metrics_counter(m, "daarion_bus_delivered_total", NULL,
-                                      "Messages handed to subscribers");
-    b->redelivered = dc_metrics_counter(m, "daarion_bus_redelivered_total", NULL,
-                                        "Messages handed to a durable consumer again");
-    b->duplicates = dc_metrics_counter(m, "daarion_bus_duplicates_total", NULL,
-                                       "Messages dropped because their id was known");
     b->evicted = dc_metrics_counter(m, "daarion_bus_evicted_total", NULL,
                                     "Messages dropped by the age or size limit of a stream");
-    b->waiting = dc_metrics_gauge(m, "daarion_bus_outgoing", NULL,
-                                  "Messages published and not yet handed on");
     dc_health_set(opts->health, DC_HEALTH_OK, "memory");
     *out = &b->bus;
     return DC_OK;

@@ -210,7 +210,7 @@ static void deliver(struct dc_bus_mconsumer *c, struct pending *p)
     a->delivery = p->deliveries;
     dc_list_push_back(&p->acks, &a->pending_link);
     dc_list_push_back(&b->acks, &a->link);
-    (p->deliveries > 1 ? b->redelivered : b->delivered)->value++;
+    (p->deliveries > 1 ? b->bus.redelivered : b->bus.delivered)->value++;
     struct dc_bus_mmsg *m = p->msg;
     m->refs++; /* p may be settled inside the callback */
     const struct dc_bus_message message = {

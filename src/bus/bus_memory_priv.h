@@ -118,8 +118,9 @@ struct dc_bus_memory {
     bool is_closing;
     void (*closed)(void *data);
     void *closed_data;
-    struct dc_counter *delivered, *redelivered, *duplicates, *evicted;
-    struct dc_gauge *waiting;
+    void (*ready)(void *data, const struct dc_error *err);
+    void *ready_data;
+    struct dc_counter *evicted;
 };
 
 static inline struct dc_slice dc_bus_mmsg_subject(const struct dc_bus_mmsg *m)
@@ -145,6 +146,8 @@ uint64_t dc_bus_mstream_seen(struct dc_bus_mstream *s, struct dc_slice id, int64
 /* Takes its own reference, gives the sequence; returns the number of messages dropped for it. */
 size_t dc_bus_mstream_store(struct dc_bus_mstream *s, struct dc_bus_mmsg *m, struct dc_slice id,
                             int64_t now_ms);
+/* Everything of this subject. */
+void dc_bus_mstream_forget(struct dc_bus_mstream *s, struct dc_slice subject);
 size_t dc_bus_mstream_expire(struct dc_bus_mstream *s, int64_t now_ms);
 void dc_bus_cursor_open(struct dc_bus_mstream *s, struct dc_bus_cursor *c,
                         const struct dc_bus_sub_opts *opts);

@@ -144,6 +144,23 @@ size_t dc_bus_mstream_expire(struct dc_bus_mstream *s, int64_t now_ms)
     return n;
 }
 
+void dc_bus_mstream_forget(struct dc_bus_mstream *s, struct dc_slice subject)
+{
+    struct dc_bus_mmsg *newest = dc_map_get(&s->subjects, subject);
+    if (newest == NULL) {
+        return; /* older ones go before newer ones: there is nothing of it */
+    }
+    if (!s->def->last_per_subject) {
+        DC_LIST_FOREACH_SAFE (it, &s->messages) {
+            struct dc_bus_mmsg *m = message_of(it);
+            if (m != newest && dc_slice_eq(dc_bus_mmsg_subject(m), subject)) {
+                drop(s, m);
+            }
+        }
+    }
+    drop(s, newest);
+}
+
 /* Everybody who reads the stream (replays and durable consumers) is behind m. */
 static bool is_read(const struct dc_bus_mstream *s, const struct dc_bus_mmsg *m)
 {

@@ -16,6 +16,11 @@ struct dc_bus_backend {
                                 struct dc_bus_sub **out, struct dc_error *err);
     void (*unsubscribe)(struct dc_bus_sub *sub);
     void (*ack)(struct dc_bus_ack *ack, bool done);
+    /* subject belongs to stream. */
+    enum dc_status (*forget)(struct dc_bus *bus, const struct dc_bus_stream *stream,
+                             struct dc_slice subject);
+    void (*on_ready)(struct dc_bus *bus, void (*ready)(void *data, const struct dc_error *err),
+                     void *data);
 };
 
 /* First members of every backend's own structs. */
@@ -24,6 +29,8 @@ struct dc_bus {
     const struct dc_bus_stream *streams;
     size_t n_streams;
     struct dc_counter *published, *failed;
+    struct dc_counter *delivered, *redelivered, *duplicates;
+    struct dc_gauge *outgoing;
 };
 struct dc_bus_sub {
     const struct dc_bus_backend *backend;
@@ -37,5 +44,7 @@ void dc_bus_init(struct dc_bus *bus, const struct dc_bus_backend *backend,
                  const struct dc_bus_opts *opts);
 enum dc_status dc_bus_memory_open(struct dc_loop *loop, const struct dc_bus_opts *opts,
                                   struct dc_bus **out, struct dc_error *err);
+enum dc_status dc_bus_nats_open(struct dc_loop *loop, const struct dc_bus_opts *opts,
+                                struct dc_bus **out, struct dc_error *err);
 
 #endif

@@ -84,6 +84,10 @@ enum dc_status dc_presence_create(const struct dc_presence_opts *opts,
     dc_map_init(&p->rooms, opts->hash_seed);
     dc_map_init(&p->sessions, opts->hash_seed);
     dc_list_init(&p->online);
+    dc_list_init(&p->room_order);
+    dc_list_init(&p->user_mark);
+    dc_list_init(&p->room_mark);
+    dc_list_init(&p->member_mark);
     dc_list_init(&p->leases);
     dc_list_init(&p->graces);
     dc_list_init(&p->dirty_users);
@@ -157,6 +161,15 @@ static void publish_totals(struct dc_presence *p)
     }
 }
 
+void dc_presence_totals_restate(struct dc_presence *p, struct dc_presence_now now)
+{
+    dc_presence_begin(p, now);
+    /* Never equal to what there is: it is published once more. */
+    p->published_totals = (struct dc_presence_totals){.online = UINT32_MAX, .away = UINT32_MAX};
+    p->totals_window_end_ms = INT64_MIN;
+    dc_presence_settle(p);
+}
+
 static void settle_totals(struct dc_presence *p)
 {
     if (p->now.mono.ms >= p->totals_window_end_ms) {
@@ -213,9 +226,9 @@ static int64_t earliest_node(const struct dc_heap *heap)
 
 int64_t dc_presence_next_due_ms(const struct dc_presence *p)
 {
-    const int64_t due[] = {earliest_end(&p->leases), earliest_end(&p->graces),
-                           earliest_node(&p->typing_leases), earliest_node(&p->windows),
-                           p->totals_due_ms};
+    const int64_t due[] = {p->are_leases_held ? DC_PRESENCE_NEVER : earliest_end(&p->leases),
+                           earliest_end(&p->graces), earliest_node(&p->typing_leases),
+                           earliest_node(&p->windows), p->totals_due_ms};
     int64_t at = DC_PRESENCE_NEVER;
     for (size_t i = 0; i < DC_ARRAY_LEN(due); i++) {
         at = due[i] < at ? due[i] : at;
@@ -230,8 +243,8 @@ struct dc_presence_totals dc_presence_totals_get(const struct dc_presence *p)
 
 struct dc_presence_counts dc_presence_counts_get(const struct dc_presence *p)
 {
-    return (struct dc_presence_counts){p->users.count, p->sessions.count, p->rooms.count,
-                                       p->n_memberships, p->n_typing};
+    return (struct dc_presence_counts){p->users.count,   p->sessions.count, p->rooms.count,
+                                       p->n_memberships, p->n_typing,       p->n_throttled};
 }
 
 size_t dc_presence_memory_bytes(const struct dc_presence *p)

@@ -119,6 +119,15 @@ struct dc_presence_now {
 DC_MUST_USE enum dc_status dc_presence_room_add(struct dc_presence *p, struct dc_slice room_id,
                                                 struct dc_slice slug, struct dc_presence_now now);
 void dc_presence_room_remove(struct dc_presence *p, struct dc_slice room_id);
+/* Nobody is a member (not even somebody offline) and nobody types. False for an unknown room. */
+bool dc_presence_room_is_idle(const struct dc_presence *p, struct dc_slice room_id);
+
+/* Reports the true state through the callback as if it were published for the first time, equal or
+ * not: a window begins.  For owners whose audience has lost what it knew.  An unknown room:
+ * nothing. */
+void dc_presence_room_restate(struct dc_presence *p, struct dc_slice room_id,
+                              struct dc_presence_now now);
+void dc_presence_totals_restate(struct dc_presence *p, struct dc_presence_now now);
 
 /* Native sessions.  beat starts or renews (username may be empty: unchanged).  Status ONLINE or
  * AWAY is what the person does; OFFLINE makes the session passive: somebody is there (a room's
@@ -150,6 +159,11 @@ DC_MUST_USE enum dc_status dc_presence_session_typing(struct dc_presence *p,
                                                       struct dc_slice session_id,
                                                       struct dc_slice room_id, bool is_typing,
                                                       struct dc_presence_now now);
+
+/* While held no lease of a session ends, however late its beat is: for an owner who knows that
+ * beats may be lost on their way to him.  What has not been renewed when the hold is over ends with
+ * the next tick.  Graces, typing and windows go on. */
+void dc_presence_hold_leases(struct dc_presence *p, bool is_held);
 
 /* Matrix.  Idempotent, any order: a status may come before the first membership.  last_active 0:
  * unknown; an older one than is known changes nothing. Membership in an unknown room is
@@ -189,9 +203,40 @@ void dc_presence_room_members(const struct dc_presence *p, struct dc_slice room_
 /* Users that are not offline, at most max. */
 void dc_presence_online_users(const struct dc_presence *p, size_t max, dc_presence_visit_cb cb,
                               void *data);
-/* What the core knows now; for metrics. */
+bool dc_presence_is_member(const struct dc_presence *p, struct dc_slice user_id,
+                           struct dc_slice room_id);
+bool dc_presence_is_typing(const struct dc_presence *p, struct dc_slice user_id,
+                           struct dc_slice room_id);
+/* False, and *out untouched, when nothing is known of the user. */
+DC_MUST_USE bool dc_presence_user_find_state(const struct dc_presence *p, struct dc_slice user_id,
+                                             struct dc_presence_user_state *out);
+/* Rooms that a session has joined; nothing for an unknown session. */
+typedef void (*dc_presence_room_cb)(void *data, struct dc_slice room_id, struct dc_slice slug);
+void dc_presence_session_rooms(const struct dc_presence *p, struct dc_slice session_id,
+                               dc_presence_room_cb cb, void *data);
+
+/* Rooms, oldest first, at most max. */
+void dc_presence_visit_rooms(const struct dc_presence *p, size_t max, dc_presence_room_cb cb,
+                             void *data);
+
+/* Walks in slices, so that nobody waits for a large city: everybody who is not offline; all rooms;
+ * the members of one room who are not offline.  restart begins anew, else the walk goes on where
+ * the last slice ended; returns how many were visited, fewer than max at the end.  Between slices
+ * (and in cb) anything may change: who is there all the time is visited exactly once, who comes
+ * meanwhile maybe, who goes or comes back maybe not or twice.  cb must not remove the room that it
+ * is called for.  One walk of each kind at a time; walking the members of a room that is gone, or
+ * of another one than last time without restart, visits nobody. */
+size_t dc_presence_walk_users(struct dc_presence *p, bool restart, size_t max,
+                              dc_presence_visit_cb cb, void *data);
+size_t dc_presence_walk_rooms(struct dc_presence *p, bool restart, size_t max,
+                              dc_presence_room_cb cb, void *data);
+size_t dc_presence_walk_members(struct dc_presence *p, struct dc_slice room_id, bool restart,
+                                size_t max, dc_presence_visit_cb cb, void *data);
+
+/* What the core knows now, and what it has held back so far; for metrics. */
 struct dc_presence_counts {
     size_t users, sessions, rooms, memberships, typing;
+    uint64_t throttled; /* changes of a room that fell into its window */
 };
 struct dc_presence_counts dc_presence_counts_get(const struct dc_presence *p);
 /* Bytes held (with the allocator's share, estimated), for the stated bounds. */

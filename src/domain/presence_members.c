@@ -106,6 +106,14 @@ void dc_presence_members_restate(struct dc_presence *p, struct dc_presence_user 
     }
 }
 
+bool dc_presence_is_member(const struct dc_presence *p, struct dc_slice user_id,
+                           struct dc_slice room_id)
+{
+    const struct dc_presence_user *u = dc_presence_user_find(p, user_id);
+    const struct dc_presence_room *r = dc_presence_room_find(p, room_id);
+    return u != NULL && r != NULL && dc_presence_member_find(u, r) != NULL;
+}
+
 void dc_presence_room_members(const struct dc_presence *p, struct dc_slice room_id, size_t max,
                               dc_presence_visit_cb cb, void *data)
 {
@@ -115,6 +123,9 @@ void dc_presence_room_members(const struct dc_presence *p, struct dc_slice room_
     }
     size_t n = 0;
     DC_LIST_FOREACH (it, &r->present) {
+        if (it == &p->member_mark) {
+            continue;
+        }
         if (n++ == max) {
             break;
         }

@@ -42,8 +42,9 @@ struct dc_presence_user {
 _Static_assert(DC_PRESENCE_ID_MAX <= UINT8_MAX, "lengths of ids are kept in one byte");
 
 struct dc_presence_room {
-    struct dc_list present, absent; /* memberships by room_link */
+    struct dc_list present, absent; /* memberships by room_link; present may hold a mark */
     struct dc_list typing;
+    struct dc_list order_link;  /* dc_presence.room_order */
     struct dc_list dirty_link;  /* dc_presence.dirty_rooms */
     struct dc_heap_node window; /* in dc_presence.windows while a change waits for the end */
     int64_t window_end_ms;      /* INT64_MIN: never published */
@@ -102,7 +103,12 @@ struct dc_presence {
     void *data;
     struct dc_presence_now now;
     struct dc_map users, rooms, sessions;
-    struct dc_list online; /* users not offline, longest first */
+    struct dc_list online;     /* users not offline, longest first; may hold a mark */
+    struct dc_list room_order; /* all rooms, oldest first; may hold a mark */
+    /* Where walks stand: a node of the list that is walked, alone when there is no walk.  Whoever
+     * goes through these lists passes over it (presence_walk.c). */
+    struct dc_list user_mark, room_mark, member_mark;
+    const struct dc_presence_room *walked_room; /* member_mark is in its list */
     /* Both lists hold one length each and mono never goes back, so appending keeps them sorted by
      * ends_ms: renewing a lease is O(1). */
     struct dc_list leases, graces;
@@ -113,6 +119,8 @@ struct dc_presence {
     int64_t totals_due_ms;        /* DC_PRESENCE_NEVER: nothing waits */
     uint64_t typing_generation;
     size_t n_memberships, n_typing;
+    uint64_t n_throttled;
+    bool are_leases_held;
     size_t bytes;                     /* of objects; tables come on top */
     bool is_busy;                     /* inside a change: callbacks must not change anything */
     struct dc_presence_scratch *read; /* separate from publish: callbacks may read */
@@ -175,6 +183,10 @@ void dc_presence_typing_stop(struct dc_presence *p, struct dc_presence_user *u,
                              struct dc_presence_room *r, int source);
 void dc_presence_typing_expire(struct dc_presence *p);
 void dc_presence_typing_free(struct dc_presence *p, struct dc_presence_typing *t);
+
+/* presence_walk.c */
+/* Takes the mark out of a list that is about to be emptied. */
+void dc_presence_walk_forget(struct dc_presence *p, const struct dc_presence_room *r);
 
 static inline struct dc_slice dc_presence_user_id(const struct dc_presence_user *u)
 {

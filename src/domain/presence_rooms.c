@@ -31,6 +31,7 @@ static struct dc_presence_room *room_new(struct dc_presence *p, struct dc_slice 
     dc_list_init(&r->absent);
     dc_list_init(&r->typing);
     dc_list_init(&r->dirty_link);
+    dc_list_push_back(&p->room_order, &r->order_link);
     r->window_end_ms = INT64_MIN;
     r->id_len = (uint8_t)id.len;
     memcpy(r->id, id.ptr, id.len);
@@ -82,6 +83,7 @@ static void free_members(struct dc_presence *p, struct dc_list *members)
 
 void dc_presence_room_free(struct dc_presence *p, struct dc_presence_room *r)
 {
+    dc_presence_walk_forget(p, r);
     free_members(p, &r->present);
     free_members(p, &r->absent);
     while (!dc_list_is_empty(&r->typing)) {
@@ -92,6 +94,7 @@ void dc_presence_room_free(struct dc_presence *p, struct dc_presence_room *r)
     }
     dc_heap_remove(&p->windows, &r->window);
     dc_list_remove(&r->dirty_link);
+    dc_list_remove(&r->order_link);
     dc_presence_drop(p, r->published, r->published_cap);
     dc_presence_drop(p, r->slug, r->slug_len);
     dc_presence_drop(p, r, room_size(r));
@@ -115,8 +118,8 @@ void dc_presence_room_dirty(struct dc_presence *p, struct dc_presence_room *r)
     }
 }
 
-static void room_state(const struct dc_presence_room *r, struct dc_presence_scratch *s,
-                       struct dc_presence_room_state *out)
+static void room_state(const struct dc_presence *p, const struct dc_presence_room *r,
+                       struct dc_presence_scratch *s, struct dc_presence_room_state *out)
 {
     *out = (struct dc_presence_room_state){
         .room_id = dc_presence_room_id(r),
@@ -136,6 +139,9 @@ static void room_state(const struct dc_presence_room *r, struct dc_presence_scra
             dc_presence_user_id(DC_LIST_ENTRY(it, struct dc_presence_typing, room_link)->user);
     }
     DC_LIST_FOREACH (it, &r->present) {
+        if (it == &p->member_mark) {
+            continue;
+        }
         if (out->n_online_users == DC_PRESENCE_SAMPLE) {
             break;
         }
@@ -190,7 +196,7 @@ static bool remember(struct dc_presence *p, struct dc_presence_room *r,
 static void publish(struct dc_presence *p, struct dc_presence_room *r)
 {
     struct dc_presence_room_state state;
-    room_state(r, &p->publish, &state);
+    room_state(p, r, &p->publish, &state);
     if (!remember(p, r, &state)) {
         return;
     }
@@ -200,12 +206,36 @@ static void publish(struct dc_presence *p, struct dc_presence_room *r)
     }
 }
 
+void dc_presence_room_restate(struct dc_presence *p, struct dc_slice room_id,
+                              struct dc_presence_now now)
+{
+    dc_presence_begin(p, now);
+    struct dc_presence_room *r = dc_presence_room_find(p, room_id);
+    if (r != NULL) {
+        dc_heap_remove(&p->windows, &r->window);
+        r->published_online = UINT32_MAX;  /* equal to no state */
+        r->window_end_ms = p->now.mono.ms; /* over, and not "never published" */
+        publish(p, r);
+    }
+    dc_presence_settle(p);
+}
+
+bool dc_presence_room_is_idle(const struct dc_presence *p, struct dc_slice room_id)
+{
+    const struct dc_presence_room *r = dc_presence_room_find(p, room_id);
+    return r != NULL && r->typing_count == 0 && r->online_count == 0 &&
+           dc_list_is_empty(&r->absent);
+}
+
 void dc_presence_room_settle(struct dc_presence *p, struct dc_presence_room *r)
 {
     if (p->now.mono.ms >= r->window_end_ms) {
         dc_heap_remove(&p->windows, &r->window);
         publish(p, r);
-    } else if (!dc_heap_contains(&r->window)) {
+        return;
+    }
+    p->n_throttled++;
+    if (!dc_heap_contains(&r->window)) {
         dc_heap_set(&p->windows, &r->window, r->window_end_ms);
     }
 }
@@ -230,6 +260,6 @@ bool dc_presence_room_get(const struct dc_presence *p, struct dc_slice room_id,
     if (r == NULL) {
         return false;
     }
-    room_state(r, p->read, out);
+    room_state(p, r, p->read, out);
     return true;
 }

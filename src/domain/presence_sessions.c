@@ -190,6 +190,16 @@ void dc_presence_session_leave(struct dc_presence *p, struct dc_slice session_id
     dc_presence_settle(p);
 }
 
+void dc_presence_session_rooms(const struct dc_presence *p, struct dc_slice session_id,
+                               dc_presence_room_cb cb, void *data)
+{
+    const struct dc_presence_session *s = session_find(p, session_id);
+    for (uint32_t i = 0; s != NULL && i < s->n_joined; i++) {
+        const struct dc_presence_room *r = s->joined[i]->room;
+        cb(data, dc_presence_room_id(r), dc_slice_make(r->slug, r->slug_len));
+    }
+}
+
 bool dc_presence_session_is_known(const struct dc_presence *p, struct dc_slice session_id)
 {
     return session_find(p, session_id) != NULL;
@@ -225,6 +235,13 @@ static void expire_list(struct dc_presence *p, struct dc_list *list)
 
 void dc_presence_sessions_expire(struct dc_presence *p)
 {
-    expire_list(p, &p->leases);
+    if (!p->are_leases_held) {
+        expire_list(p, &p->leases);
+    }
     expire_list(p, &p->graces);
+}
+
+void dc_presence_hold_leases(struct dc_presence *p, bool is_held)
+{
+    p->are_leases_held = is_held;
 }

@@ -113,6 +113,14 @@ enum dc_status dc_presence_session_typing(struct dc_presence *p, struct dc_slice
     return st;
 }
 
+bool dc_presence_is_typing(const struct dc_presence *p, struct dc_slice user_id,
+                           struct dc_slice room_id)
+{
+    const struct dc_presence_user *u = dc_presence_user_find(p, user_id);
+    const struct dc_presence_room *r = dc_presence_room_find(p, room_id);
+    return u != NULL && r != NULL && typing_find(u, r) != NULL;
+}
+
 static enum dc_status matrix_typing(struct dc_presence *p, struct dc_presence_room *r,
                                     const struct dc_slice *user_ids, size_t n, uint64_t ttl_ms)
 {

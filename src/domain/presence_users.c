@@ -135,11 +135,24 @@ enum dc_presence_status dc_presence_user_get(const struct dc_presence *p, struct
     return u == NULL ? DC_PRESENCE_OFFLINE : (enum dc_presence_status)u->status;
 }
 
+bool dc_presence_user_find_state(const struct dc_presence *p, struct dc_slice user_id,
+                                 struct dc_presence_user_state *out)
+{
+    const struct dc_presence_user *u = dc_presence_user_find(p, user_id);
+    if (u != NULL) {
+        *out = dc_presence_user_state(u);
+    }
+    return u != NULL;
+}
+
 void dc_presence_online_users(const struct dc_presence *p, size_t max, dc_presence_visit_cb cb,
                               void *data)
 {
     size_t n = 0;
     DC_LIST_FOREACH (it, &p->online) {
+        if (it == &p->user_mark) {
+            continue;
+        }
         if (n++ == max) {
             break;
         }

@@ -1,14 +1,19 @@
-/* What gateways (city-service) tell the presence aggregator on the bus, subject
+/* What gateways (city-service) tell the presence aggregators on the bus, subject
  * city.session.<gateway>, one JSON object each:
  *
  *   {"op":"beat","session_id","user_id","username"?,"status","room_id"?,"room_slug"?}
  *       The session is alive, and in this room if one is named: a beat carries all that is known of
  *       the session, so that whatever was lost on the way is mended by the next one.
+ *   {"op":"announce", …}   the same as an answer to city.presence.announce: it makes a session that
+ *       the hearer does not know, and does not renew one that he knows, since nobody has beaten
+ *       (unless the hearer has just been deaf: then beats have been lost, and it counts as one)
  *   {"op":"leave"|"typing"|"typing_stop", …, "room_id","room_slug"}
  *   {"op":"close", …}   its socket is gone: it ends after the grace
  *   {"op":"room", …, "room_id","room_slug"}   a room exists; session_id and user_id are "-"
  *
- * The aggregator asks for all of it by city.presence.announce. */
+ * Every aggregator hears all of it, leading or not.  Any of them asks for it anew by
+ * city.presence.announce {"from":<who>}; the leader answers too, for the sessions that no gateway
+ * beats for (DC_HTTP_SESSION_PREFIX). */
 #ifndef DC_ROLES_SESSION_EVENT_H
 #define DC_ROLES_SESSION_EVENT_H
 

@@ -3,8 +3,11 @@
 
 #include "base/mem.h"
 #include "roles/city/chat.h"
+#include "roles/city/lookup.h"
 
 #define PAGE 200
+/* Rooms found missing that are read at a time; the next comparison finds the others. */
+#define ROOMS_PAGE 200
 
 /* When the heads are compared after a doubt: an orphaned commit ends within milliseconds, a
  * database that restarts within seconds. */
@@ -87,6 +90,69 @@ static void schedule(struct dc_catch_up *cu)
     }
 }
 
+static void on_room_found(void *data, struct dc_city_room *room)
+{
+    dc_chat_tell_of_room(data, room);
+}
+
+static void on_rooms(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                     size_t n, const struct dc_error *err)
+{
+    struct dc_city *city = data;
+    (void)n;
+    if (st == DC_OK) {
+        dc_lookup_take(city, results[0], on_room_found, city);
+    } else {
+        DC_LOG_WARN_EVENT(city->ctx->log, "city.catch_up_failed", DC_LF_ERR(err));
+    }
+    dc_city_pending_end(city);
+}
+
+/* ids: a JSON array, freed here. */
+static void read_rooms(struct dc_city *city, struct dc_strbuf *ids)
+{
+    struct dc_error err = {0};
+    if (!dc_strbuf_ok(ids)) {
+        (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
+    } else if (dc_db_submit(dc_repo_rooms(city->ctx->db, dc_strbuf_slice(ids)), on_rooms, city,
+                            NULL, &err) == DC_OK) {
+        dc_city_pending_begin(city);
+    }
+    if (err.status != DC_OK) {
+        DC_LOG_WARN_EVENT(city->ctx->log, "city.catch_up_failed", DC_LF_ERR(&err));
+    }
+    dc_strbuf_free(ids);
+}
+
+/* Rooms in the rows of heads: those that are ahead are read up, those that nobody here knows. */
+static void compare(struct dc_city *city, const struct dc_db_result *heads)
+{
+    struct dc_strbuf unknown = {0};
+    struct dc_jsonw w;
+    size_t n_unknown = 0;
+    dc_jsonw_init(&w, &unknown);
+    dc_jsonw_array(&w);
+    for (size_t i = 0; i < dc_db_rows(heads); i++) {
+        struct dc_slice id = dc_db_get_text(heads, i, 0);
+        struct dc_city_room *room = dc_city_rooms_find(city->rooms, id);
+        if (room == NULL && dc_room_id_is_valid(id) && n_unknown < ROOMS_PAGE) {
+            n_unknown++;
+            dc_jsonw_text(&w, id);
+        } else if (room != NULL) {
+            dc_chat_tell_of_room(city, room);
+            if ((uint64_t)dc_db_get_int(heads, i, 1) > room->last_position) {
+                dc_catch_up_room(city, room);
+            }
+        }
+    }
+    dc_jsonw_end(&w);
+    if (n_unknown > 0) {
+        read_rooms(city, &unknown);
+    } else {
+        dc_strbuf_free(&unknown);
+    }
+}
+
 static void on_heads(void *data, enum dc_status st, const struct dc_db_result *const *results,
                      size_t n, const struct dc_error *err)
 {
@@ -96,13 +162,8 @@ static void on_heads(void *data, enum dc_status st, const struct dc_db_result *c
     cu->is_comparing = false;
     if (st == DC_OK) {
         cu->step++;
-        for (size_t i = 0; i < dc_db_rows(results[0]); i++) {
-            struct dc_city_room *room =
-                dc_city_rooms_find(city->rooms, dc_db_get_text(results[0], i, 0));
-            if (room != NULL && !city->is_stopping &&
-                (uint64_t)dc_db_get_int(results[0], i, 1) > room->last_position) {
-                dc_catch_up_room(city, room);
-            }
+        if (!city->is_stopping) {
+            compare(city, results[0]);
         }
     } else {
         DC_LOG_WARN_EVENT(city->ctx->log, "city.catch_up_failed", DC_LF_ERR(err));
@@ -137,6 +198,21 @@ void dc_catch_up_doubt(struct dc_city *city)
     cu->step = 0;
     if (!cu->is_comparing) {
         schedule(cu);
+    }
+}
+
+void dc_city_doubt(struct dc_city *city)
+{
+    if (!city->is_stopping) {
+        dc_catch_up_doubt(city);
+        dc_relay_doubt(city->relay);
+    }
+}
+
+void dc_catch_up_unknown(struct dc_city *city, struct dc_slice room_id)
+{
+    if (!city->is_stopping) {
+        dc_lookup_room(city, room_id);
     }
 }
 

@@ -1,71 +1,13 @@
-/* Bus to sockets and back, for everything that is stored. */
+/* From the bus to sockets and directory, for everything that is stored. */
 #include "roles/city/chat.h"
 
 #include "domain/snippet.h"
 #include "roles/city/catch_up.h"
+#include "roles/city/feed.h"
 
 #define SNIPPET_CHARS 100
 
-/* --- to the bus --- */
-
-static void publish(struct dc_city *city, struct dc_slice subject, struct dc_slice id,
-                    struct dc_strbuf *payload)
-{
-    enum dc_status st = DC_NO_MEMORY;
-    if (dc_strbuf_ok(payload)) {
-        st =
-            dc_bus_publish(city->ctx->bus, subject, id, dc_strbuf_slice(payload), NULL, NULL, NULL);
-    }
-    if (st != DC_OK) {
-        DC_LOG_WARN_EVENT(city->ctx->log, "city.publish_failed", DC_LF_T("subject", subject),
-                          DC_LF_Z("code", dc_status_code(st)));
-        dc_catch_up_doubt(city); /* committed, and nobody has heard of it */
-    }
-    dc_strbuf_free(payload);
-}
-
-void dc_chat_announce_message(struct dc_city *city, const struct dc_message *m)
-{
-    struct dc_strbuf subject = {0};
-    struct dc_strbuf payload = {0};
-    struct dc_jsonw w;
-    dc_strbuf_add(&subject, DC_S("city.chat."));
-    dc_bus_token(&subject, m->room_id);
-    dc_jsonw_init(&w, &payload);
-    dc_message_write(m, &w);
-    publish(city, dc_strbuf_slice(&subject), m->id, &payload);
-    dc_strbuf_free(&subject);
-}
-
-void dc_chat_announce_event(struct dc_city *city, const struct dc_feed_event *e)
-{
-    struct dc_strbuf payload = {0};
-    struct dc_jsonw w;
-    dc_jsonw_init(&w, &payload);
-    dc_feed_event_write(e, &w);
-    publish(city, DC_S("city.event.feed"), e->id, &payload);
-}
-
-void dc_chat_announce_room(struct dc_city *city, const struct dc_room_row *row)
-{
-    struct dc_strbuf payload = {0};
-    struct dc_jsonw w;
-    dc_jsonw_init(&w, &payload);
-    dc_jsonw_object(&w);
-    dc_jsonw_key_text(&w, "id", row->id);
-    dc_jsonw_key_text(&w, "slug", row->slug);
-    dc_jsonw_key_text(&w, "name", row->name);
-    dc_jsonw_key_text(&w, "description", row->description);
-    dc_jsonw_key_bool(&w, "is_default", row->is_default);
-    dc_jsonw_key_utc(&w, "created_at", row->created_at);
-    dc_jsonw_key_text(&w, "created_by", row->created_by);
-    dc_jsonw_key_text(&w, "matrix_room_id", row->matrix_room_id);
-    dc_jsonw_key_text(&w, "matrix_room_alias", row->matrix_room_alias);
-    dc_jsonw_end(&w);
-    publish(city, DC_S("city.event.room"), DC_SLICE_NULL, &payload);
-}
-
-/* --- from the bus --- */
+/* --- messages --- */
 
 static void complain(struct dc_city *city, const struct dc_bus_message *m,
                      const struct dc_error *err)
@@ -105,6 +47,13 @@ void dc_chat_deliver(struct dc_city_room *room, const struct dc_message *m)
     remember_last(room, m);
 }
 
+void dc_chat_committed(struct dc_city_room *room, const struct dc_message *m)
+{
+    if (m->position == room->last_position + 1) {
+        dc_chat_deliver(room, m);
+    }
+}
+
 /* Wire type Message, as dc_message_write made it; borrowed from the JSON. */
 static bool read_message(const json_t *object, struct dc_message *m)
 {
@@ -124,16 +73,42 @@ static bool read_message(const json_t *object, struct dc_message *m)
     return true;
 }
 
+/* The bus is ahead of what made the room known here. */
+static void on_unknown_room(struct dc_city *city, const struct dc_bus_message *event,
+                            const json_t *object)
+{
+    struct dc_slice room_id = dc_json_text(object, "room_id");
+    if (dc_room_id_is_valid(room_id)) {
+        dc_catch_up_unknown(city, room_id); /* brings this message too: it is committed */
+    } else {
+        struct dc_error err = {0};
+        (void)dc_fail(&err, DC_MALFORMED, 0, "no message of a room");
+        complain(city, event, &err);
+    }
+}
+
 static void on_message(struct dc_city *city, const struct dc_bus_message *event,
                        const json_t *object)
 {
     struct dc_message m;
     struct dc_city_room *room = dc_city_rooms_find(city->rooms, dc_json_text(object, "room_id"));
-    if (room == NULL || !read_message(object, &m)) {
+    if (room == NULL) {
+        on_unknown_room(city, event, object);
+        return;
+    }
+    if (!read_message(object, &m)) {
         struct dc_error err = {0};
-        (void)dc_fail(&err, DC_MALFORMED, 0, "no message of a known room");
+        (void)dc_fail(&err, DC_MALFORMED, 0, "no message");
         complain(city, event, &err);
-    } else if (m.position > room->last_position + 1) {
+        return;
+    }
+    dc_relay_heard(city->relay, &room->lane, m.position);
+    if (m.position <= room->heard_position) {
+        city->duplicate_messages->value++;
+    } else {
+        room->heard_position = m.position;
+    }
+    if (m.position > room->last_position + 1) {
         dc_catch_up_room(city, room); /* brings this one too: it is committed */
     } else {
         dc_chat_deliver(room, &m);
@@ -158,40 +133,12 @@ static void on_chat(void *data, const struct dc_bus_message *event)
 
 /* --- feed and rooms --- */
 
-static void give_to_feed(struct dc_city *city, struct dc_strbuf *frame)
+void dc_chat_tell_of_room(struct dc_city *city, struct dc_city_room *room)
 {
-    if (dc_strbuf_ok(frame)) {
-        dc_topic_publish(city->feed, dc_topic_offset(city->feed) + 1, dc_strbuf_slice(frame));
+    if (!room->is_announced) {
+        room->is_announced = true;
+        dc_feed_room_created(city, room);
     }
-    dc_strbuf_free(frame);
-}
-
-static void on_feed_event(struct dc_city *city, struct dc_slice payload)
-{
-    struct dc_strbuf frame = {0};
-    struct dc_jsonw w;
-    if (dc_topic_member_count(city->feed) == 0) {
-        return;
-    }
-    dc_jsonw_init(&w, &frame);
-    dc_jsonw_object(&w);
-    dc_jsonw_key_text(&w, "type", DC_S("feed.event"));
-    dc_jsonw_key_raw(&w, "event", payload);
-    give_to_feed(city, &frame);
-}
-
-static void tell_of_room(struct dc_city *city, const struct dc_city_room *room)
-{
-    struct dc_strbuf frame = {0};
-    struct dc_jsonw w;
-    dc_jsonw_init(&w, &frame);
-    dc_jsonw_object(&w);
-    dc_jsonw_key_text(&w, "type", DC_S("room.created"));
-    dc_jsonw_key(&w, "room");
-    dc_jsonw_object(&w);
-    dc_city_room_write(room, &w);
-    dc_jsonw_end(&w);
-    give_to_feed(city, &frame);
 }
 
 static void on_room_event(struct dc_city *city, const struct dc_bus_message *m,
@@ -216,11 +163,9 @@ static void on_room_event(struct dc_city *city, const struct dc_bus_message *m,
     if (room == NULL) {
         room = dc_city_rooms_put(city->rooms, &row);
         room->last_event = row.created_at;
+        dc_relay_lane_known(&room->lane, 0); /* what has been said in it since comes over the bus */
     }
-    if (!room->is_announced) {
-        room->is_announced = true;
-        tell_of_room(city, room);
-    }
+    dc_chat_tell_of_room(city, room);
 }
 
 static void on_event(void *data, const struct dc_bus_message *m)
@@ -235,15 +180,40 @@ static void on_event(void *data, const struct dc_bus_message *m)
     if (dc_slice_eq(m->subject, DC_S("city.event.room"))) {
         on_room_event(city, m, event);
     } else if (dc_slice_eq(m->subject, DC_S("city.event.feed"))) {
-        on_feed_event(city, m->payload);
+        dc_feed_event(city, event, m->payload);
     }
     json_decref(event);
 }
 
+/* --- the bus as a whole --- */
+
+static void on_chat_interrupted(void *data)
+{
+    struct dc_city *city = data;
+    DC_LOG_WARN_EVENT(city->ctx->log, "city.bus_interrupted", DC_LF_Z("what", "chat"));
+    dc_city_doubt(city);
+}
+
+/* Feed events and new rooms; rooms are compared with the positions. */
+static void on_events_interrupted(void *data)
+{
+    struct dc_city *city = data;
+    DC_LOG_WARN_EVENT(city->ctx->log, "city.bus_interrupted", DC_LF_Z("what", "events"));
+    dc_city_doubt(city);
+    if (!city->is_stopping) {
+        dc_feed_catch_up(city);
+    }
+}
+
 enum dc_status dc_chat_start(struct dc_city *city, struct dc_error *err)
 {
-    const struct dc_bus_sub_opts chat = {.pattern = DC_S("city.chat.*"), .start = DC_BUS_NEW};
-    const struct dc_bus_sub_opts events = {.pattern = DC_S("city.event.*"), .start = DC_BUS_NEW};
+    const struct dc_bus_sub_opts chat = {
+        .pattern = DC_S("city.chat.*"), .start = DC_BUS_NEW, .interrupted = on_chat_interrupted};
+    const struct dc_bus_sub_opts events = {
+        .pattern = DC_S("city.event.*"), .start = DC_BUS_NEW, .interrupted = on_events_interrupted};
+    city->duplicate_messages =
+        dc_metrics_counter(city->ctx->metrics, "daarion_city_duplicates_total", "what=\"message\"",
+                           "Messages and events that the bus brought again");
     enum dc_status st =
         dc_bus_subscribe(city->ctx->bus, &chat, on_chat, city, &city->chat_sub, err);
     if (st != DC_OK) {

@@ -2,9 +2,8 @@
  * (specs/city-backend §4-5, global-presence §6).  What the files of this role share.
  *
  * One message: routes_messages.c or stream_room.c (validate) -> messages.c (one batch by repo.c) ->
- * commit -> acknowledged, published on the bus as city.chat.<room> -> chat.c -> the room's LOG
- * topic
- * -> sockets.
+ * commit -> acknowledged; by the relay (src/relay) on the bus as city.chat.<room> -> chat.c -> the
+ * room's LOG topic -> sockets.
  * One heartbeat: stream_presence.c -> sessions.c (kv lease key, city.session on the bus) -> the
  * presence aggregator -> city.presence.* -> people.c (the gateway's view) -> STATE topics ->
  * sockets.
@@ -20,6 +19,8 @@ struct dc_city_rooms;    /* rooms.h: every room of the city, in memory */
 struct dc_city_people;   /* people.h: who is online, as published by the aggregator */
 struct dc_catch_up;      /* catch_up.h: what was committed unheard */
 struct dc_city_sessions; /* sessions.h: sockets of this process that stand for people */
+struct dc_feed;          /* feed.h: events that sockets have been given */
+struct dc_relay;         /* relay/relay.h: from commits to the bus */
 
 struct dc_city {
     struct dc_ctx *ctx;
@@ -34,10 +35,14 @@ struct dc_city {
     struct dc_catch_up *catch_up; /* once loaded */
     struct dc_city_sessions *sessions;
     struct dc_topic *feed; /* LOG: feed events for sockets that asked for them */
+    struct dc_feed *feed_seen;
+    struct dc_relay *relay;
     struct dc_bus_sub *chat_sub, *event_sub;
-    struct dc_rate_limit *message_limit, *room_limit;
+    struct dc_rate_limit *message_limit, *room_limit, *lookup_limit;
+    const struct dc_http_request *looked_up; /* lookup.c: its room has just been asked for */
+    struct dc_counter *duplicate_messages, *duplicate_events;
     size_t pending; /* operations whose callbacks have not run yet: stop waits for them */
-    bool is_stopping;
+    bool is_stopping, is_ending, is_relay_closed;
     void (*ready)(void *data);
     void *ready_data;
     void (*stopped)(void *data);
@@ -66,9 +71,12 @@ bool dc_city_is_ready(struct dc_city *city, struct dc_http_request *r);
 /* For what everybody may read: the city is ready and the token, if there is one, is valid; else 503
  * or 401 has been answered. Writes ask dc_require_identity instead. */
 bool dc_city_may_read(struct dc_city *city, struct dc_http_request *r);
-/* The room of path parameter 0 (id or slug); NULL: 503 or 404 room_not_found has been answered. */
+/* The room of path parameter 0 (id or slug).  NULL: 503 or 404 room_not_found has been answered, or
+ * the database is asked for a room that another process may have made a moment ago; then `again`,
+ * the handler itself, is called once more. */
 struct dc_city_room;
-struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r);
+struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r,
+                                     void (*again)(void *city, struct dc_http_request *r));
 
 /* Each file of routes registers its own table. */
 void dc_city_routes_rooms(struct dc_city *city);

@@ -5,6 +5,7 @@
 #include "domain/snippet.h"
 #include "roles/city/catch_up.h"
 #include "roles/city/chat.h"
+#include "roles/city/owed.h"
 
 #define FEED_BODY_CHARS    500
 #define FEED_SNIPPET_CHARS 100
@@ -13,8 +14,10 @@
 struct sending {
     struct dc_city *city;
     struct dc_arena arena;
+    struct dc_city_room *room;
     struct dc_message message;
     struct dc_feed_event event;
+    struct dc_owed_message owed;
     dc_message_cb cb;
     void *data;
 };
@@ -58,6 +61,7 @@ static struct sending *sending_create(struct dc_city *city, const struct dc_mess
     char event_id[DC_CITY_ID_MAX];
     dc_arena_init(&s->arena, 1024, 0);
     s->city = city;
+    s->room = draft->room;
     dc_city_new_id(city, "m_city_", id);
     dc_city_new_id(city, "evt_city_", event_id);
     struct dc_utc now = dc_utc_now();
@@ -98,24 +102,26 @@ static void on_stored(void *data, enum dc_status st, const struct dc_db_result *
     struct sending *s = data;
     struct dc_city *city = s->city;
     if (st != DC_OK) {
-        if (!city->is_stopping &&
-            dc_slice_eq(dc_slice_z(dc_error_code(err)), DC_S("outcome_unknown"))) {
-            dc_catch_up_doubt(city); /* it may have been committed */
+        if (dc_slice_eq(dc_slice_z(dc_error_code(err)), DC_S("outcome_unknown"))) {
+            dc_city_doubt(city); /* it may have been committed */
         }
         s->cb(s->data, st, NULL, err);
     } else {
         struct dc_message m = s->message;
         bool is_new = false;
+        int64_t owed_ids[DC_OWED_OF_MESSAGE];
         struct dc_error gone = {0};
-        if (!dc_repo_message_stored(results, n, &m, &is_new)) {
+        if (!dc_repo_message_stored(results, n, &m, &is_new, owed_ids)) {
             st = dc_fail_code(&gone, DC_NOT_FOUND, "room_not_found", "the room does not exist");
             s->cb(s->data, st, NULL, &gone);
         } else {
             if (is_new) {
-                dc_chat_announce_message(city, &m);
-                dc_chat_announce_event(city, &s->event);
+                dc_owed_message_publish(city, s->room, &m, &s->event, &s->owed, owed_ids);
             }
             s->cb(s->data, DC_OK, &m, NULL);
+            if (is_new) {
+                dc_chat_committed(s->room, &m);
+            }
         }
     }
     sending_free(s);
@@ -128,11 +134,12 @@ enum dc_status dc_city_message_send(struct dc_city *city, const struct dc_messag
     struct sending *s = sending_create(city, draft);
     s->cb = cb;
     s->data = data;
-    if (!sending_is_whole(s, draft)) {
+    if (!sending_is_whole(s, draft) ||
+        !dc_owed_message_make(&s->arena, &s->message, &s->event, &s->owed)) {
         sending_free(s);
         return dc_fail(err, DC_NO_MEMORY, 0, "out of memory");
     }
-    struct dc_db_batch *b = dc_repo_message_insert(city->ctx->db, &s->message, &s->event);
+    struct dc_db_batch *b = dc_repo_message_insert(city->ctx->db, &s->message, &s->event, &s->owed);
     enum dc_status st = dc_db_submit(b, on_stored, s, NULL, err);
     if (st != DC_OK) {
         sending_free(s);

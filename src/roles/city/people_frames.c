@@ -5,6 +5,23 @@
 #include "net/ws_codec.h"
 
 #define BULK_USERS_MAX 1000
+/* Entries of a first frame that are written in a millisecond at most, on average: a burst of
+ * clients while the city changes costs a bounded share of the loop, whatever its size. */
+#define ENTRIES_A_MS 100
+
+/* Everywhere the same: people that this gateway knows to be online, not throttled by itself; only
+ * the frames that tell of it are. */
+static void write_totals(const struct dc_city_people *p, struct dc_jsonw *w)
+{
+    dc_jsonw_key_i64(w, "online_total", (int64_t)p->users.count);
+    dc_jsonw_key_i64(w, "away_total", p->users_away);
+}
+
+/* What was made at made_ms with n entries may be made again. */
+static bool is_due(const struct dc_city_people *p, int64_t made_ms, size_t n)
+{
+    return dc_people_now_ms(p) - made_ms >= (int64_t)(n / ENTRIES_A_MS);
+}
 
 /* --- summary (SSE) --- */
 
@@ -23,37 +40,88 @@ static void write_summary_room(const struct dc_city_room *room, struct dc_jsonw 
     dc_jsonw_end(w);
 }
 
-void dc_people_write_summary(struct dc_city_people *p, struct dc_strbuf *out)
+/* From the member "city" to the last; the object stays open. */
+static void write_summary_body(const struct dc_city_people *p, struct dc_jsonw *w)
 {
     const struct dc_city_rooms *rooms = p->city->rooms;
     const struct dc_city_room *room;
-    struct dc_jsonw w;
     int64_t rooms_online = 0;
     for (room = dc_city_rooms_next(rooms, NULL); room != NULL;
          room = dc_city_rooms_next(rooms, room)) {
         rooms_online += room->people.online_count > 0 ? 1 : 0;
     }
+    dc_jsonw_key_text(w, "state", dc_people_state_word(p));
+    dc_jsonw_key(w, "city");
+    dc_jsonw_object(w);
+    write_totals(p, w);
+    dc_jsonw_key_i64(w, "rooms_online", rooms_online);
+    dc_jsonw_key_i64(w, "agents_online", 0);
+    dc_jsonw_end(w);
+    dc_jsonw_key(w, "rooms");
+    dc_jsonw_array(w);
+    for (room = dc_city_rooms_next(rooms, NULL); room != NULL;
+         room = dc_city_rooms_next(rooms, room)) {
+        write_summary_room(room, w);
+    }
+    dc_jsonw_end(w);
+    dc_jsonw_key(w, "agents");
+    dc_jsonw_array(w);
+    dc_jsonw_end(w);
+}
+
+/* Makes the document anew if anything has changed and is_due; false: it is behind. */
+static bool refresh_summary(struct dc_city_people *p, bool is_due)
+{
+    size_t n_rooms = dc_city_rooms_count(p->city->rooms);
+    bool is_made = p->summary.len > 0 && dc_strbuf_ok(&p->summary);
+    if (is_made && p->summary_version == p->version && p->summary_rooms == n_rooms) {
+        return true;
+    }
+    if (is_made && !is_due) {
+        return false;
+    }
+    struct dc_jsonw w;
+    dc_strbuf_clear(&p->summary);
+    dc_jsonw_init(&w, &p->summary);
+    dc_jsonw_object(&w);
+    write_summary_body(p, &w);
+    p->summary_version = p->version;
+    p->summary_rooms = n_rooms;
+    p->summary_made_ms = dc_people_now_ms(p);
+    return true;
+}
+
+static void write_summary(const struct dc_city_people *p, struct dc_strbuf *out)
+{
+    struct dc_jsonw w;
+    struct dc_slice body = dc_strbuf_slice(&p->summary);
     dc_jsonw_init(&w, out);
     dc_jsonw_object(&w);
     dc_jsonw_key_text(&w, "type", DC_S("presence_update"));
     dc_jsonw_key_utc(&w, "timestamp", dc_utc_now());
-    dc_jsonw_key(&w, "city");
-    dc_jsonw_object(&w);
-    dc_jsonw_key_i64(&w, "online_total", (int64_t)p->users.count);
-    dc_jsonw_key_i64(&w, "away_total", p->users_away);
-    dc_jsonw_key_i64(&w, "rooms_online", rooms_online);
-    dc_jsonw_key_i64(&w, "agents_online", 0);
-    dc_jsonw_end(&w);
-    dc_jsonw_key(&w, "rooms");
-    dc_jsonw_array(&w);
-    for (room = dc_city_rooms_next(rooms, NULL); room != NULL;
-         room = dc_city_rooms_next(rooms, room)) {
-        write_summary_room(room, &w);
+    dc_strbuf_add_char(out, ',');
+    dc_strbuf_add(out, dc_slice_make(body.ptr + 1, body.len - 1)); /* without its brace */
+    if (!dc_strbuf_ok(&p->summary)) {
+        out->failed = true;
     }
-    dc_jsonw_end(&w);
-    dc_jsonw_key(&w, "agents");
-    dc_jsonw_array(&w);
-    dc_jsonw_end(&w);
+}
+
+static void schedule_summary(struct dc_city_people *p)
+{
+    p->summary_is_waiting = true;
+    dc_timer_start(&p->summary_timer,
+                   (uint64_t)p->city->ctx->settings->presence_summary_interval_ms, 0);
+}
+
+void dc_people_write_summary(struct dc_city_people *p, struct dc_strbuf *out)
+{
+    if (!refresh_summary(p, is_due(p, p->summary_made_ms, dc_city_rooms_count(p->city->rooms)))) {
+        p->summary_is_dirty = true; /* who follows the stream gets what is missing here */
+        if (!p->summary_is_waiting) {
+            schedule_summary(p);
+        }
+    }
+    write_summary(p, out);
 }
 
 static void publish_summary(struct dc_city_people *p)
@@ -63,14 +131,13 @@ static void publish_summary(struct dc_city_people *p)
     if (dc_topic_member_count(p->summary_topic) == 0) {
         return; /* whoever comes gets all of it at once */
     }
-    dc_people_write_summary(p, &out);
+    (void)refresh_summary(p, true);
+    write_summary(p, &out);
     if (dc_strbuf_ok(&out)) {
         dc_topic_set(p->summary_topic, DC_S("city"), dc_strbuf_slice(&out));
     }
     dc_strbuf_free(&out);
-    p->summary_is_waiting = true;
-    dc_timer_start(&p->summary_timer,
-                   (uint64_t)p->city->ctx->settings->presence_summary_interval_ms, 0);
+    schedule_summary(p);
 }
 
 void dc_people_on_summary_timer(struct dc_timer *t)
@@ -84,6 +151,7 @@ void dc_people_on_summary_timer(struct dc_timer *t)
 
 void dc_people_summary_changed(struct dc_city_people *p)
 {
+    p->version++;
     p->summary_is_dirty = true;
     if (!p->summary_is_waiting) {
         publish_summary(p);
@@ -105,45 +173,62 @@ static void write_counts(const struct dc_city_room *room, struct dc_jsonw *w)
                                                   : DC_S("[]"));
 }
 
-static void write_totals(const struct dc_city_people *p, struct dc_jsonw *w)
+/* A first frame that stands at an earlier offset is as good as a new one: the topic gives what has
+ * changed since.  So it is made again only when it is due, or when the topic has lost the way. */
+static bool is_usable(const struct dc_city_people *p, const struct dc_people_first *f,
+                      const struct dc_topic *topic, size_t n)
 {
-    dc_jsonw_key_i64(w, "online_total", p->online_total);
-    dc_jsonw_key_i64(w, "away_total", p->away_total);
+    if (f->blob == NULL || f->rooms != dc_city_rooms_count(p->city->rooms)) {
+        return false;
+    }
+    bool is_current = f->offset == dc_topic_offset(topic) && f->online == p->users.count &&
+                      f->away == p->users_away;
+    return is_current || (!is_due(p, f->made_ms, n) &&
+                          dc_topic_can_resume(topic, dc_topic_epoch(topic), f->offset));
 }
 
-struct dc_blob *dc_people_snapshot(struct dc_city_people *p)
+/* Closes and frames what has been written for topic. */
+static void keep_first(const struct dc_city_people *p, struct dc_people_first *f,
+                       const struct dc_topic *topic, struct dc_strbuf *out)
+{
+    f->offset = dc_topic_offset(topic);
+    f->rooms = dc_city_rooms_count(p->city->rooms);
+    f->online = p->users.count;
+    f->away = p->users_away;
+    f->made_ms = dc_people_now_ms(p);
+    dc_topic_write_cursor(topic, f->offset, out);
+    dc_blob_unref(f->blob);
+    f->blob = dc_strbuf_ok(out) ? dc_ws_frame(DC_WS_TEXT, dc_strbuf_slice(out)) : NULL;
+    dc_strbuf_free(out);
+}
+
+struct dc_blob *dc_people_snapshot(struct dc_city_people *p, uint64_t *offset)
 {
     const struct dc_city_rooms *rooms = p->city->rooms;
-    uint64_t offset = dc_topic_offset(p->rooms_topic);
-    if (p->snapshot != NULL && p->snapshot_offset == offset &&
-        p->snapshot_rooms == dc_city_rooms_count(rooms)) {
-        return p->snapshot;
-    }
-    struct dc_strbuf out = {0};
-    struct dc_jsonw w;
-    dc_jsonw_init(&w, &out);
-    dc_jsonw_object(&w);
-    dc_jsonw_key_text(&w, "type", DC_S("snapshot"));
-    dc_jsonw_key(&w, "rooms");
-    dc_jsonw_array(&w);
-    for (const struct dc_city_room *room = dc_city_rooms_next(rooms, NULL); room != NULL;
-         room = dc_city_rooms_next(rooms, room)) {
+    if (!is_usable(p, &p->snapshot, p->rooms_topic, dc_city_rooms_count(rooms))) {
+        struct dc_strbuf out = {0};
+        struct dc_jsonw w;
+        dc_jsonw_init(&w, &out);
         dc_jsonw_object(&w);
-        write_counts(room, &w);
+        dc_jsonw_key_text(&w, "type", DC_S("snapshot"));
+        dc_jsonw_key_text(&w, "state", dc_people_state_word(p));
+        dc_jsonw_key(&w, "rooms");
+        dc_jsonw_array(&w);
+        for (const struct dc_city_room *room = dc_city_rooms_next(rooms, NULL); room != NULL;
+             room = dc_city_rooms_next(rooms, room)) {
+            dc_jsonw_object(&w);
+            write_counts(room, &w);
+            dc_jsonw_end(&w);
+        }
         dc_jsonw_end(&w);
+        dc_jsonw_key(&w, "city");
+        dc_jsonw_object(&w);
+        write_totals(p, &w);
+        dc_jsonw_end(&w);
+        keep_first(p, &p->snapshot, p->rooms_topic, &out);
     }
-    dc_jsonw_end(&w);
-    dc_jsonw_key(&w, "city");
-    dc_jsonw_object(&w);
-    write_totals(p, &w);
-    dc_jsonw_end(&w);
-    dc_topic_write_cursor(p->rooms_topic, offset, &out);
-    dc_blob_unref(p->snapshot);
-    p->snapshot = dc_strbuf_ok(&out) ? dc_ws_frame(DC_WS_TEXT, dc_strbuf_slice(&out)) : NULL;
-    p->snapshot_offset = offset;
-    p->snapshot_rooms = dc_city_rooms_count(rooms);
-    dc_strbuf_free(&out);
-    return p->snapshot;
+    *offset = p->snapshot.offset;
+    return p->snapshot.blob;
 }
 
 void dc_people_send_room(struct dc_city_people *p, const struct dc_city_room *room)
@@ -161,55 +246,78 @@ void dc_people_send_room(struct dc_city_people *p, const struct dc_city_room *ro
     dc_strbuf_free(&out);
 }
 
-void dc_people_send_totals(struct dc_city_people *p)
+static void send_totals(struct dc_city_people *p)
 {
     struct dc_strbuf out = {0};
     struct dc_jsonw w;
+    p->sent_online = (uint32_t)p->users.count;
+    p->sent_away = p->users_away;
     dc_jsonw_init(&w, &out);
     dc_jsonw_object(&w);
     dc_jsonw_key_text(&w, "type", DC_S("city.presence"));
+    dc_jsonw_key_text(&w, "state", dc_people_state_word(p));
     write_totals(p, &w);
     if (dc_strbuf_ok(&out)) {
         dc_topic_set(p->rooms_topic, DC_S("#city #"),
                      dc_strbuf_slice(&out)); /* ids have no blank */
     }
     dc_strbuf_free(&out);
+    p->totals_are_waiting = true;
+    dc_timer_start(&p->totals_timer, (uint64_t)p->city->ctx->settings->room_presence_throttle_ms,
+                   0);
+}
+
+static bool totals_differ(const struct dc_city_people *p)
+{
+    return p->sent_online != p->users.count || p->sent_away != p->users_away;
+}
+
+void dc_people_on_totals_timer(struct dc_timer *t)
+{
+    struct dc_city_people *p = DC_CONTAINER_OF(t, struct dc_city_people, totals_timer);
+    p->totals_are_waiting = false;
+    if (totals_differ(p)) {
+        send_totals(p);
+    }
+}
+
+void dc_people_totals_changed(struct dc_city_people *p, bool is_news)
+{
+    if (is_news || (!p->totals_are_waiting && totals_differ(p))) {
+        send_totals(p);
+    }
 }
 
 /* --- users --- */
 
-struct dc_blob *dc_people_bulk_update(struct dc_city_people *p)
+struct dc_blob *dc_people_bulk_update(struct dc_city_people *p, uint64_t *offset)
 {
-    uint64_t offset = dc_topic_offset(p->users_topic);
-    if (p->bulk != NULL && p->bulk_offset == offset) {
-        return p->bulk;
-    }
-    struct dc_strbuf out = {0};
-    struct dc_jsonw w;
-    size_t n = 0;
-    dc_jsonw_init(&w, &out);
-    dc_jsonw_object(&w);
-    dc_jsonw_key_text(&w, "event", DC_S("presence.bulk_update"));
-    dc_jsonw_key(&w, "users");
-    dc_jsonw_array(&w);
-    DC_LIST_FOREACH (it, &p->user_order) {
-        const struct dc_city_user *u = DC_LIST_ENTRY(it, struct dc_city_user, link);
-        if (n++ == BULK_USERS_MAX) {
-            break;
-        }
+    size_t max = p->users.count < BULK_USERS_MAX ? p->users.count : BULK_USERS_MAX;
+    if (!is_usable(p, &p->bulk, p->users_topic, max)) {
+        struct dc_strbuf out = {0};
+        struct dc_jsonw w;
+        size_t n = 0;
+        dc_jsonw_init(&w, &out);
         dc_jsonw_object(&w);
-        dc_jsonw_key_text(&w, "user_id", u->user_id);
-        dc_jsonw_key_text(&w, "status", dc_people_status_word(u->is_away));
+        dc_jsonw_key_text(&w, "event", DC_S("presence.bulk_update"));
+        dc_jsonw_key(&w, "users");
+        dc_jsonw_array(&w);
+        DC_LIST_FOREACH (it, &p->user_order) {
+            const struct dc_city_user *u = DC_LIST_ENTRY(it, struct dc_city_user, link);
+            if (n++ == BULK_USERS_MAX) {
+                break;
+            }
+            dc_jsonw_object(&w);
+            dc_jsonw_key_text(&w, "user_id", u->user_id);
+            dc_jsonw_key_text(&w, "status", dc_people_status_word(u->is_away));
+            dc_jsonw_end(&w);
+        }
         dc_jsonw_end(&w);
+        dc_jsonw_key_bool(&w, "truncated", n > BULK_USERS_MAX);
+        keep_first(p, &p->bulk, p->users_topic, &out);
     }
-    dc_jsonw_end(&w);
-    dc_jsonw_key_bool(&w, "truncated", n > BULK_USERS_MAX);
-    dc_topic_write_cursor(p->users_topic, offset, &out);
-    dc_blob_unref(p->bulk);
-    p->bulk = dc_strbuf_ok(&out) ? dc_ws_frame(DC_WS_TEXT, dc_strbuf_slice(&out)) : NULL;
-    p->bulk_offset = offset;
-    dc_strbuf_free(&out);
-    return p->bulk;
+    *offset = p->bulk.offset;
+    return p->bulk.blob;
 }
 
 void dc_people_send_user(struct dc_city_people *p, struct dc_slice user_id, struct dc_slice status)

@@ -6,75 +6,49 @@
 
 #define SNIPPET_CHARS 100
 
-/* --- wire forms --- */
-
-void dc_message_write(const struct dc_message *m, struct dc_jsonw *w)
-{
-    dc_jsonw_object(w);
-    dc_jsonw_key_text(w, "id", m->id);
-    dc_jsonw_key_text(w, "room_id", m->room_id);
-    dc_jsonw_key_i64(w, "offset", (int64_t)m->position);
-    dc_jsonw_key_text(w, "author_user_id", m->author_user_id);
-    dc_jsonw_key_text(w, "author_agent_id", m->author_agent_id);
-    dc_jsonw_key_text(w, "user_id", m->author_user_id);
-    dc_jsonw_key_text(w, "username", m->username);
-    dc_jsonw_key_text(w, "body", m->body);
-    dc_jsonw_key_text(w, "text", m->body);
-    dc_jsonw_key_utc(w, "created_at", m->created_at);
-    dc_jsonw_end(w);
-}
-
-void dc_message_frame_begin(struct dc_slice room_id, struct dc_strbuf *out, struct dc_jsonw *w)
-{
-    dc_jsonw_init(w, out);
-    dc_jsonw_object(w);
-    dc_jsonw_key_text(w, "event", DC_S("room.message"));
-    dc_jsonw_key_text(w, "room_id", room_id);
-    dc_jsonw_key(w, "message");
-}
-
-void dc_message_write_frame(const struct dc_message *m, struct dc_strbuf *out)
-{
-    struct dc_jsonw w;
-    dc_message_frame_begin(m->room_id, out, &w);
-    dc_message_write(m, &w);
-}
-
-void dc_feed_event_write(const struct dc_feed_event *e, struct dc_jsonw *w)
-{
-    dc_jsonw_object(w);
-    dc_jsonw_key_text(w, "id", e->id);
-    dc_jsonw_key_text(w, "kind", e->kind);
-    dc_jsonw_key_text(w, "room_id", e->room_id);
-    dc_jsonw_key_text(w, "room_slug", e->room_slug);
-    dc_jsonw_key_text(w, "room_name", e->room_name);
-    dc_jsonw_key_text(w, "user_id", e->user_id);
-    dc_jsonw_key_text(w, "username", e->username);
-    dc_jsonw_key_text(w, "agent_id", e->agent_id);
-    dc_jsonw_key_raw(w, "payload", e->payload);
-    dc_jsonw_key_utc(w, "created_at", e->created_at);
-    dc_jsonw_end(w);
-}
-
 /* --- loading --- */
 
 static const struct dc_db_stmt select_epoch = {
     .sql = "select value from city_meta where key = 'epoch'"};
+#define ROOM_COLUMNS                                                                               \
+    "select r.id, r.slug, r.name, r.description, r.is_default, r.created_at, r.created_by,"        \
+    " r.matrix_room_id, r.matrix_room_alias, r.archived_at, h.last_position,"                      \
+    " h.last_event_at, m.id, m.author_name, m.body, m.created_at"                                  \
+    " from city_rooms r join city_room_heads h on h.room_id = r.id"                                \
+    " left join city_room_messages m on m.id = h.last_message_id"
 static const struct dc_db_stmt select_rooms = {
-    .sql = "select r.id, r.slug, r.name, r.description, r.is_default, r.created_at, r.created_by,"
-           " r.matrix_room_id, r.matrix_room_alias, r.archived_at, h.last_position,"
-           " h.last_event_at, m.id, m.author_name, m.body, m.created_at"
-           " from city_rooms r join city_room_heads h on h.room_id = r.id"
-           " left join city_room_messages m on m.id = h.last_message_id"
-           /* List order, so that the directory appends. */
-           " order by r.is_default desc, case when r.is_default then r.created_at end,"
-           " r.created_at desc, r.id"};
+    .sql = ROOM_COLUMNS
+    /* List order, so that the directory appends. */
+    " order by r.is_default desc, case when r.is_default then r.created_at end,"
+    " r.created_at desc, r.id"};
+static const struct dc_db_stmt select_room = {.sql =
+                                                  ROOM_COLUMNS " where r.id = $1 or r.slug = $1"};
+static const struct dc_db_stmt select_some_rooms = {
+    .sql = ROOM_COLUMNS " where r.id in (select jsonb_array_elements_text($1))",
+    .sqlite = ROOM_COLUMNS " where r.id in (select value from json_each($1))"};
 
 struct dc_db_batch *dc_repo_load(struct dc_db *db)
 {
     struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_READ);
     dc_db_batch_add(b, &select_epoch, NULL, 0);
     dc_db_batch_add(b, &select_rooms, NULL, 0);
+    dc_outbox_add_keys(b);
+    return b;
+}
+
+struct dc_db_batch *dc_repo_room(struct dc_db *db, struct dc_slice id_or_slug)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_READ);
+    const struct dc_db_value name[] = {dc_db_text(id_or_slug)};
+    dc_db_batch_add(b, &select_room, name, DC_ARRAY_LEN(name));
+    return b;
+}
+
+struct dc_db_batch *dc_repo_rooms(struct dc_db *db, struct dc_slice ids_json)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_READ);
+    const struct dc_db_value ids[] = {dc_db_json(ids_json)};
+    dc_db_batch_add(b, &select_some_rooms, ids, DC_ARRAY_LEN(ids));
     return b;
 }
 
@@ -127,33 +101,59 @@ static void read_last(const struct dc_db_result *r, size_t i, struct dc_city_roo
     dc_strbuf_free(&snippet);
 }
 
+static struct dc_room_row read_row(const struct dc_db_result *r, size_t i)
+{
+    return (struct dc_room_row){.id = dc_db_get_text(r, i, ROOM_ID),
+                                .slug = dc_db_get_text(r, i, ROOM_SLUG),
+                                .name = dc_db_get_text(r, i, ROOM_NAME),
+                                .description = dc_db_get_text(r, i, ROOM_DESCRIPTION),
+                                .is_default = dc_db_get_bool(r, i, ROOM_IS_DEFAULT),
+                                .created_at = dc_db_get_utc(r, i, ROOM_CREATED_AT),
+                                .created_by = dc_db_get_text(r, i, ROOM_CREATED_BY),
+                                .matrix_room_id = dc_db_get_text(r, i, ROOM_MATRIX_ID),
+                                .matrix_room_alias = dc_db_get_text(r, i, ROOM_MATRIX_ALIAS),
+                                .is_archived = !dc_db_is_null(r, i, ROOM_ARCHIVED_AT)};
+}
+
+static bool is_usable(const struct dc_room_row *row)
+{
+    return dc_room_id_is_valid(row->id) && dc_slug_is_valid(row->slug);
+}
+
+static struct dc_city_room *put_row(const struct dc_db_result *r, size_t i,
+                                    const struct dc_room_row *row, struct dc_city_rooms *rooms)
+{
+    struct dc_city_room *room = dc_city_rooms_put(rooms, row);
+    read_last(r, i, room);
+    if (!dc_db_is_null(r, i, ROOM_LAST_EVENT_AT)) {
+        room->last_event = dc_db_get_utc(r, i, ROOM_LAST_EVENT_AT);
+    }
+    return room;
+}
+
 size_t dc_repo_read_rooms(const struct dc_db_result *r, struct dc_city_rooms *rooms)
 {
     size_t unusable = 0;
     for (size_t i = 0; i < dc_db_rows(r); i++) {
-        const struct dc_room_row row = {.id = dc_db_get_text(r, i, ROOM_ID),
-                                        .slug = dc_db_get_text(r, i, ROOM_SLUG),
-                                        .name = dc_db_get_text(r, i, ROOM_NAME),
-                                        .description = dc_db_get_text(r, i, ROOM_DESCRIPTION),
-                                        .is_default = dc_db_get_bool(r, i, ROOM_IS_DEFAULT),
-                                        .created_at = dc_db_get_utc(r, i, ROOM_CREATED_AT),
-                                        .created_by = dc_db_get_text(r, i, ROOM_CREATED_BY),
-                                        .matrix_room_id = dc_db_get_text(r, i, ROOM_MATRIX_ID),
-                                        .matrix_room_alias =
-                                            dc_db_get_text(r, i, ROOM_MATRIX_ALIAS),
-                                        .is_archived = !dc_db_is_null(r, i, ROOM_ARCHIVED_AT)};
-        if (!dc_room_id_is_valid(row.id) || !dc_slug_is_valid(row.slug)) {
+        const struct dc_room_row row = read_row(r, i);
+        if (is_usable(&row)) {
+            put_row(r, i, &row, rooms)->is_announced = true;
+        } else {
             unusable++;
-            continue;
-        }
-        struct dc_city_room *room = dc_city_rooms_put(rooms, &row);
-        room->is_announced = true;
-        read_last(r, i, room);
-        if (!dc_db_is_null(r, i, ROOM_LAST_EVENT_AT)) {
-            room->last_event = dc_db_get_utc(r, i, ROOM_LAST_EVENT_AT);
         }
     }
     return unusable;
+}
+
+void dc_repo_read_unknown_rooms(const struct dc_db_result *r, struct dc_city_rooms *rooms,
+                                void (*added)(void *data, struct dc_city_room *room), void *data)
+{
+    for (size_t i = 0; i < dc_db_rows(r); i++) {
+        const struct dc_room_row row = read_row(r, i);
+        if (is_usable(&row) && dc_city_rooms_find(rooms, row.id) == NULL) {
+            added(data, put_row(r, i, &row, rooms));
+        }
+    }
 }
 
 /* --- rooms --- */
@@ -175,6 +175,11 @@ static const struct dc_db_stmt insert_event = {
     .sql = "insert into city_feed_events"
            " (id, kind, room_id, user_id, user_name, agent_id, payload, created_at)"
            " values ($1, $2, $3, $4, $5, $6, $7, $8)"};
+/* Only for a room that this batch has inserted: the time tells. */
+static const struct dc_db_stmt ensure_owed = {
+    .sql = DC_OUTBOX_INSERT "select r.id, cast(null as bigint), '" DC_ROOM_SUBJECT
+                            "', $2, $3, r.created_at from city_rooms r"
+                            " where r.id = $1 and r.created_at = $4" DC_OUTBOX_RETURNING};
 
 static void add_room(struct dc_db_batch *b, const struct dc_db_stmt *stmt,
                      const struct dc_room_row *row)
@@ -186,17 +191,24 @@ static void add_room(struct dc_db_batch *b, const struct dc_db_stmt *stmt,
     dc_db_batch_add(b, stmt, values, DC_ARRAY_LEN(values));
 }
 
-struct dc_db_batch *dc_repo_room_ensure(struct dc_db *db, const struct dc_room_row *row)
+struct dc_db_batch *dc_repo_room_ensure(struct dc_db *db, const struct dc_room_row *row,
+                                        const struct dc_owed_room *owed)
 {
     struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_WRITE);
     const struct dc_db_value id[] = {dc_db_text(row->id)};
+    const struct dc_db_value values[] = {dc_db_text(row->id), dc_db_text(owed->message_id),
+                                         dc_db_text(owed->room), dc_db_utc(row->created_at)};
     add_room(b, &ensure_room, row);
     dc_db_batch_add(b, &ensure_head, id, DC_ARRAY_LEN(id));
+    dc_db_batch_add(b, &ensure_owed, values, DC_ARRAY_LEN(values));
     return b;
 }
 
+enum { AT_ROOM, AT_HEAD, AT_ROOM_EVENT, AT_ROOM_OWED };
+
 struct dc_db_batch *dc_repo_room_create(struct dc_db *db, const struct dc_room_row *row,
-                                        const struct dc_feed_event *e)
+                                        const struct dc_feed_event *e,
+                                        const struct dc_owed_room *owed)
 {
     struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_WRITE);
     const struct dc_db_value head[] = {dc_db_text(row->id), dc_db_utc(row->created_at)};
@@ -204,10 +216,25 @@ struct dc_db_batch *dc_repo_room_create(struct dc_db *db, const struct dc_room_r
                                         dc_db_text(e->room_id),  dc_db_text(e->user_id),
                                         dc_db_text(e->username), dc_db_text(e->agent_id),
                                         dc_db_json(e->payload),  dc_db_utc(e->created_at)};
+    const struct dc_owed rows[DC_OWED_OF_ROOM] = {
+        {row->id, 0, DC_S(DC_ROOM_SUBJECT), owed->message_id, owed->room},
+        {row->id, 0, DC_S(DC_FEED_SUBJECT), e->id, owed->event}};
     add_room(b, &insert_room, row);
     dc_db_batch_add(b, &insert_head, head, DC_ARRAY_LEN(head));
     dc_db_batch_add(b, &insert_event, event, DC_ARRAY_LEN(event));
+    for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
+        dc_outbox_add(b, &rows[i], row->created_at);
+    }
     return b;
+}
+
+void dc_repo_room_created(const struct dc_db_result *const *results, size_t n,
+                          int64_t owed_ids[DC_OWED_OF_ROOM])
+{
+    DC_ASSERT(n == AT_ROOM_OWED + DC_OWED_OF_ROOM);
+    for (size_t i = 0; i < DC_OWED_OF_ROOM; i++) {
+        owed_ids[i] = dc_outbox_id(results[AT_ROOM_OWED + i], 0);
+    }
 }
 
 /* --- messages --- */
@@ -232,15 +259,24 @@ static const struct dc_db_stmt insert_message_event = {
     .sql = "insert into city_feed_events (id, kind, room_id, user_id, user_name, agent_id,"
            " payload, created_at)"
            " select $1, $2, $3, $4, $5, $6, $7, $8 from city_room_messages where id = $9"};
+/* Nothing for a message that is not stored, because it was before. */
+static const struct dc_db_stmt insert_message_owed = {
+    .sql = DC_OUTBOX_INSERT
+    "select m.room_id, m.position, $2, m.id,"
+    " cast($3 as text) || cast(m.position as text) || cast($4 as text), m.created_at"
+    " from city_room_messages m where m.id = $1"
+    " union all select m.room_id, cast(null as bigint), '" DC_FEED_SUBJECT "', $5, $6, m.created_at"
+    " from city_room_messages m where m.id = $1" DC_OUTBOX_RETURNING};
 static const struct dc_db_stmt select_by_key = {
     .sql = "select id, author_user_id, author_agent_id, author_name, body, created_at, position"
            " from city_room_messages"
            " where room_id = $1 and author_user_id = $2 and idempotency_key = $3"};
 
-enum { AT_LOCK, AT_INSERT, AT_ADVANCE, AT_EVENT, AT_BY_KEY };
+enum { AT_LOCK, AT_INSERT, AT_ADVANCE, AT_EVENT, AT_OWED, AT_BY_KEY };
 
 struct dc_db_batch *dc_repo_message_insert(struct dc_db *db, const struct dc_message *m,
-                                           const struct dc_feed_event *e)
+                                           const struct dc_feed_event *e,
+                                           const struct dc_owed_message *owed)
 {
     struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_WRITE | DC_DB_GROUP);
     const struct dc_db_value lock[] = {dc_db_text(m->room_id)};
@@ -258,11 +294,15 @@ struct dc_db_batch *dc_repo_message_insert(struct dc_db *db, const struct dc_mes
         dc_db_text(e->id),      dc_db_text(e->kind),      dc_db_text(e->room_id),
         dc_db_text(e->user_id), dc_db_text(e->username),  dc_db_text(e->agent_id),
         dc_db_json(e->payload), dc_db_utc(e->created_at), dc_db_text(m->id)};
+    const struct dc_db_value debt[] = {dc_db_text(m->id),      dc_db_text(owed->subject),
+                                       dc_db_text(owed->head), dc_db_text(owed->tail),
+                                       dc_db_text(e->id),      dc_db_text(owed->event)};
     dc_db_batch_set_lock_key(b, m->room_id);
     dc_db_batch_add(b, &lock_head, lock, DC_ARRAY_LEN(lock));
     dc_db_batch_add(b, &insert_message, message, DC_ARRAY_LEN(message));
     dc_db_batch_add(b, &advance_head, head, DC_ARRAY_LEN(head));
     dc_db_batch_add(b, &insert_message_event, event, DC_ARRAY_LEN(event));
+    dc_db_batch_add(b, &insert_message_owed, debt, DC_ARRAY_LEN(debt));
     if (m->idempotency_key.ptr != NULL) {
         const struct dc_db_value key[] = {dc_db_text(m->room_id), dc_db_text(m->author_user_id),
                                           dc_db_text(m->idempotency_key)};
@@ -272,11 +312,15 @@ struct dc_db_batch *dc_repo_message_insert(struct dc_db *db, const struct dc_mes
 }
 
 bool dc_repo_message_stored(const struct dc_db_result *const *results, size_t n,
-                            struct dc_message *m, bool *is_new)
+                            struct dc_message *m, bool *is_new,
+                            int64_t owed_ids[DC_OWED_OF_MESSAGE])
 {
     *is_new = dc_db_rows(results[AT_INSERT]) == 1;
     if (*is_new) {
         m->position = (uint64_t)dc_db_get_int(results[AT_INSERT], 0, 0);
+        for (size_t i = 0; i < DC_OWED_OF_MESSAGE; i++) {
+            owed_ids[i] = dc_outbox_id(results[AT_OWED], i);
+        }
         return true;
     }
     if (n > AT_BY_KEY && dc_db_rows(results[AT_BY_KEY]) == 1) {
@@ -368,6 +412,8 @@ static const struct dc_db_stmt select_feed_before = {
     .sql = FEED_COLUMNS " where (f.created_at, f.id) <"
                         " (select e.created_at, e.id from city_feed_events e where e.id = $3)"
                         " order by f.created_at desc, f.id desc limit $1 offset $2"};
+static const struct dc_db_stmt select_feed_since = {
+    .sql = FEED_COLUMNS " where f.created_at >= $1 order by f.created_at, f.id limit $2"};
 
 struct dc_db_batch *dc_repo_feed(struct dc_db *db, struct dc_slice before, int64_t offset,
                                  int64_t limit)
@@ -381,6 +427,14 @@ struct dc_db_batch *dc_repo_feed(struct dc_db *db, struct dc_slice before, int64
     } else {
         dc_db_batch_add(b, &select_feed_before, values, 3);
     }
+    return b;
+}
+
+struct dc_db_batch *dc_repo_feed_since(struct dc_db *db, struct dc_utc since, int64_t limit)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_READ);
+    const struct dc_db_value values[] = {dc_db_utc(since), dc_db_int(limit)};
+    dc_db_batch_add(b, &select_feed_since, values, DC_ARRAY_LEN(values));
     return b;
 }
 

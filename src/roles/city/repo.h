@@ -20,6 +20,9 @@ void dc_message_write(const struct dc_message *m, struct dc_jsonw *w);
 /* The frame room.message, left open for the cursor; the message is the next value. */
 void dc_message_frame_begin(struct dc_slice room_id, struct dc_strbuf *out, struct dc_jsonw *w);
 void dc_message_write_frame(const struct dc_message *m, struct dc_strbuf *out);
+/* dc_message_write() without the number of the position, which only the database knows yet; returns
+ * the place where it belongs. */
+size_t dc_message_write_open(const struct dc_message *m, struct dc_strbuf *out);
 
 /* A feed event as it is stored; payload is a JSON object. */
 struct dc_feed_event {
@@ -30,30 +33,62 @@ struct dc_feed_event {
     struct dc_utc created_at;
 };
 void dc_feed_event_write(const struct dc_feed_event *e, struct dc_jsonw *w);
+/* The payload of DC_ROOM_SUBJECT. */
+void dc_room_row_write(const struct dc_room_row *row, struct dc_jsonw *w);
 
-/* Results of dc_repo_load: [0] epoch, [1] rooms with their last words. */
+#define DC_FEED_SUBJECT "city.event.feed"
+#define DC_ROOM_SUBJECT "city.event.room"
+/* What a stored message owes to the bus (owed.h): first the message, to its room's subject, the
+ * number of its position between head and tail; then the feed event. */
+#define DC_OWED_OF_MESSAGE 2
+struct dc_owed_message {
+    struct dc_slice subject, head, tail;
+    struct dc_slice event;
+};
+/* What a new room owes: first the room, with an id for the bus; then the feed event, if any. */
+#define DC_OWED_OF_ROOM 2
+struct dc_owed_room {
+    struct dc_slice message_id, room;
+    struct dc_slice event;
+};
+
+/* Results of dc_repo_load: [0] epoch, [1] rooms with their last words, [2] what was not on the bus
+ * for sure at that moment (dc_outbox_read_keys). */
 struct dc_db_batch *dc_repo_load(struct dc_db *db);
 struct dc_slice dc_repo_read_epoch(const struct dc_db_result *r);
 /* Puts each row into the directory; returns how many it cannot hold (an id or slug that nothing
  * could be addressed by). */
 DC_MUST_USE size_t dc_repo_read_rooms(const struct dc_db_result *r, struct dc_city_rooms *rooms);
+/* One room by id or slug; the rooms of some ids (a JSON array). Result: [0] as [1] of load. */
+struct dc_db_batch *dc_repo_room(struct dc_db *db, struct dc_slice id_or_slug);
+struct dc_db_batch *dc_repo_rooms(struct dc_db *db, struct dc_slice ids_json);
+/* Puts those that the directory does not know yet, and no others. */
+void dc_repo_read_unknown_rooms(const struct dc_db_result *r, struct dc_city_rooms *rooms,
+                                void (*added)(void *data, struct dc_city_room *room), void *data);
 
 /* Results: [0] room id and newest position of every room. */
 struct dc_db_batch *dc_repo_heads(struct dc_db *db);
 
 /* Inserts a room unless its slug exists (default rooms; several processes may do it at once). */
-struct dc_db_batch *dc_repo_room_ensure(struct dc_db *db, const struct dc_room_row *row);
+struct dc_db_batch *dc_repo_room_ensure(struct dc_db *db, const struct dc_room_row *row,
+                                        const struct dc_owed_room *owed);
 /* Inserts a room, its head and its feed event; DC_CONFLICT when id or slug exists. */
 struct dc_db_batch *dc_repo_room_create(struct dc_db *db, const struct dc_room_row *row,
-                                        const struct dc_feed_event *event);
+                                        const struct dc_feed_event *event,
+                                        const struct dc_owed_room *owed);
+void dc_repo_room_created(const struct dc_db_result *const *results, size_t n,
+                          int64_t owed_ids[DC_OWED_OF_ROOM]);
 
 /* Stores a message and its feed event at the room's next position, once for each idempotency key.
- * dc_repo_message_stored reads the outcome: *position and *is_new; with a key seen before *m
- * becomes the message stored then (borrowed from the results). false: the room does not exist. */
+ * dc_repo_message_stored reads the outcome: *position, *is_new, and of a new one the ids of the
+ * outbox rows; with a key seen before *m becomes the message stored then (borrowed from the
+ * results).  false: the room does not exist. */
 struct dc_db_batch *dc_repo_message_insert(struct dc_db *db, const struct dc_message *m,
-                                           const struct dc_feed_event *event);
+                                           const struct dc_feed_event *event,
+                                           const struct dc_owed_message *owed);
 bool dc_repo_message_stored(const struct dc_db_result *const *results, size_t n,
-                            struct dc_message *m, bool *is_new);
+                            struct dc_message *m, bool *is_new,
+                            int64_t owed_ids[DC_OWED_OF_MESSAGE]);
 
 /* Pages: newest first in the rows of LAST and BEFORE, oldest first in the others. */
 enum dc_page_kind { DC_PAGE_LAST, DC_PAGE_BEFORE, DC_PAGE_AFTER, DC_PAGE_AFTER_POSITION };
@@ -70,6 +105,8 @@ void dc_repo_read_message(const struct dc_db_result *r, size_t row, struct dc_sl
  * NULL: from the newest. Results: [0] the cursor, [1] rows. */
 struct dc_db_batch *dc_repo_feed(struct dc_db *db, struct dc_slice before, int64_t offset,
                                  int64_t limit);
+/* Oldest first. Results: [0] rows. */
+struct dc_db_batch *dc_repo_feed_since(struct dc_db *db, struct dc_utc since, int64_t limit);
 void dc_repo_read_feed(const struct dc_db_result *r, size_t row, struct dc_feed_event *e);
 
 #endif

@@ -3,13 +3,17 @@
 #include "base/mem.h"
 #include "roles/city/catch_up.h"
 #include "roles/city/chat.h"
+#include "roles/city/feed.h"
+#include "roles/city/lookup.h"
+#include "roles/city/owed.h"
 #include "roles/city/people.h"
-#include "roles/city/repo.h"
 #include "roles/city/sessions.h"
 
 #define RATE_LIMIT_KEYS 100000
 #define FEED_LOG_BYTES  ((size_t)256 * 1024)
 #define DEFAULT_ROOMS   "general,welcome,builders"
+/* For the bus to acknowledge what is under way at the end; the rest is safe in the table. */
+#define RELAY_PATIENCE_MS 2000
 
 /* --- shared by the files of this role --- */
 
@@ -64,20 +68,6 @@ bool dc_city_may_read(struct dc_city *city, struct dc_http_request *r)
     return dc_city_is_ready(city, r) && dc_allow_public(&city->ctx->auth, r);
 }
 
-struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r)
-{
-    if (!dc_city_is_ready(city, r)) {
-        return NULL;
-    }
-    struct dc_city_room *room = dc_city_rooms_find(city->rooms, dc_http_param(r, 0));
-    if (room == NULL) {
-        struct dc_error err = {0};
-        (void)dc_fail_code(&err, DC_NOT_FOUND, "room_not_found", "Room not found");
-        dc_http_reply_error(r, &err);
-    }
-    return room;
-}
-
 void dc_city_add_routes(struct dc_city *city, const struct dc_route *routes, size_t n)
 {
     dc_router_add(city->ctx->public_router, "/api", routes, n, city);
@@ -92,6 +82,36 @@ static void load_later(struct dc_city *city, const struct dc_error *err)
 {
     DC_LOG_WARN_EVENT(city->ctx->log, "city.load_failed", DC_LF_ERR(err));
     dc_timer_start(&city->retry, dc_backoff_next_ms(&city->retry_backoff), 0);
+}
+
+static void forget_lane(void *data, struct dc_slice key)
+{
+    struct dc_city *city = data;
+    struct dc_city_room *room = dc_city_rooms_find(city->rooms, key);
+    if (room != NULL) {
+        dc_relay_lane_init(&room->lane);
+    }
+}
+
+static void forget_lanes(struct dc_city *city, const struct dc_db_result *owed)
+{
+    if (dc_outbox_read_keys(owed, forget_lane, city)) {
+        return;
+    }
+    for (struct dc_city_room *room = dc_city_rooms_next(city->rooms, NULL); room != NULL;
+         room = dc_city_rooms_next(city->rooms, room)) {
+        dc_relay_lane_init(&room->lane);
+    }
+}
+
+/* Everything that was stored by then is on the bus, except in rooms that still owe something. */
+static void take_lanes(struct dc_city *city, const struct dc_db_result *owed)
+{
+    for (struct dc_city_room *room = dc_city_rooms_next(city->rooms, NULL); room != NULL;
+         room = dc_city_rooms_next(city->rooms, room)) {
+        dc_relay_lane_known(&room->lane, room->last_position);
+    }
+    forget_lanes(city, owed);
 }
 
 /* What the load brought; on failure nothing has changed that a second load would not put right. */
@@ -109,7 +129,16 @@ static enum dc_status take_load(struct dc_city *city, const struct dc_db_result 
     if (unusable > 0) {
         DC_LOG_WARN_EVENT(city->ctx->log, "city.rooms_left_out", DC_LF_I("rooms", unusable));
     }
+    take_lanes(city, results[2]);
     return dc_people_start(city->people, err);
+}
+
+static void on_people_read(void *data)
+{
+    struct dc_city *city = data;
+    DC_LOG_INFO_EVENT(city->ctx->log, "city.ready",
+                      DC_LF_I("rooms", dc_city_rooms_count(city->rooms)));
+    city->ready(city->ready_data);
 }
 
 static void on_loaded(void *data, enum dc_status st, const struct dc_db_result *const *results,
@@ -128,10 +157,7 @@ static void on_loaded(void *data, enum dc_status st, const struct dc_db_result *
         } else {
             city->is_loaded = true;
             city->catch_up = dc_catch_up_create(city);
-            dc_sessions_announce_all(city);
-            DC_LOG_INFO_EVENT(city->ctx->log, "city.ready",
-                              DC_LF_I("rooms", dc_city_rooms_count(city->rooms)));
-            city->ready(city->ready_data);
+            dc_people_on_read(city->people, on_people_read, city);
         }
     }
     dc_city_pending_end(city);
@@ -140,6 +166,7 @@ static void on_loaded(void *data, enum dc_status st, const struct dc_db_result *
 static void load_rooms(struct dc_city *city)
 {
     struct dc_error err = {0};
+    dc_relay_doubt(city->relay); /* default rooms that are new */
     if (dc_db_submit(dc_repo_load(city->ctx->db), on_loaded, city, NULL, &err) != DC_OK) {
         load_later(city, &err);
         return;
@@ -175,17 +202,24 @@ static void ensure_room(void *data, const struct dc_room_row *row)
 {
     struct dc_city *city = data;
     struct dc_room_row dated = *row;
+    struct dc_owed_room owed;
+    struct dc_arena arena;
     struct dc_error err = {0};
+    dc_arena_init(&arena, 1024, 0);
     /* A millisecond apart, so that they are listed in the order of the setting. */
     dated.created_at.ms = dc_utc_now().ms + (int64_t)city->ensuring;
-    if (dc_db_submit(dc_repo_room_ensure(city->ctx->db, &dated), on_ensured, city, NULL, &err) ==
-        DC_OK) {
+    enum dc_status st = dc_owed_room_make(&arena, &dated, NULL, &owed)
+                            ? dc_db_submit(dc_repo_room_ensure(city->ctx->db, &dated, &owed),
+                                           on_ensured, city, NULL, &err)
+                            : dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
+    if (st == DC_OK) {
         city->ensuring++;
         dc_city_pending_begin(city);
     } else {
         city->ensure_has_failed = true;
         DC_LOG_WARN_EVENT(city->ctx->log, "city.default_room_failed", DC_LF_ERR(&err));
     }
+    dc_arena_free(&arena);
 }
 
 static struct dc_slice default_rooms(const struct dc_city *city)
@@ -231,9 +265,11 @@ static void free_city(struct dc_city *city)
     dc_sessions_destroy(city->sessions);
     dc_people_destroy(city->people);
     dc_topic_destroy(city->feed);
+    dc_feed_destroy(city->feed_seen);
     dc_city_rooms_destroy(city->rooms);
     dc_rate_limit_destroy(city->message_limit);
     dc_rate_limit_destroy(city->room_limit);
+    dc_rate_limit_destroy(city->lookup_limit);
 }
 
 static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void *ready_data,
@@ -262,6 +298,8 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
                              (uint32_t)settings->limit_messages_burst, RATE_LIMIT_KEYS);
     city->room_limit = dc_rate_limit_create((uint32_t)settings->limit_rooms_per_s,
                                             (uint32_t)settings->limit_rooms_burst, RATE_LIMIT_KEYS);
+    city->lookup_limit = dc_rate_limit_create(DC_LOOKUPS_PER_S, DC_LOOKUPS_BURST, 2);
+    city->feed_seen = dc_feed_create(city);
     city->people = dc_people_create(city);
     st = dc_sessions_create(city, &city->sessions, err);
     if (st != DC_OK) {
@@ -271,6 +309,9 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     if (st != DC_OK) {
         goto fail;
     }
+    const struct dc_relay_opts relay = {
+        .db = ctx->db, .bus = ctx->bus, .log = ctx->log, .metrics = ctx->metrics};
+    city->relay = dc_relay_open(ctx->loop, &relay);
     dc_timer_init(ctx->loop, &city->retry, on_retry);
     dc_city_routes_rooms(city);
     dc_city_routes_messages(city);
@@ -296,10 +337,35 @@ static void on_retry_closed(struct dc_timer *t)
     stopped(data);
 }
 
-static void finish_stop(struct dc_city *city)
+static void end_city(struct dc_city *city)
 {
     free_city(city);
     dc_timer_close(&city->retry, on_retry_closed);
+}
+
+static void on_relay_closed(void *data)
+{
+    struct dc_city *city = data;
+    city->is_relay_closed = true;
+    if (city->pending == 0) {
+        end_city(city);
+    }
+}
+
+/* Nothing is pending any more: what has been committed is on its way or safe in the table. */
+static void finish_stop(struct dc_city *city)
+{
+    uint64_t patience_ms = (uint64_t)city->ctx->settings->shutdown_timeout_ms;
+    if (city->is_ending) {
+        if (city->is_relay_closed) {
+            end_city(city);
+        }
+        return;
+    }
+    city->is_ending = true;
+    dc_chat_stop(city); /* what is heard could begin something new */
+    dc_relay_close(city->relay, patience_ms < RELAY_PATIENCE_MS ? patience_ms : RELAY_PATIENCE_MS,
+                   on_relay_closed, city);
 }
 
 static void stop(void *state, void (*stopped)(void *data), void *data)

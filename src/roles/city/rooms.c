@@ -131,6 +131,7 @@ struct dc_city_room *dc_city_rooms_put(struct dc_city_rooms *rooms, const struct
         dc_list_init(&room->people.present);
         dc_list_init(&room->people.typing);
         dc_map_init(&room->people.by_user, rooms->seed);
+        dc_relay_lane_init(&room->lane);
     } else {
         (void)dc_map_remove(&rooms->by_slug, room->row.slug);
         (void)dc_map_remove(&rooms->by_id, room->row.id);

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/time.h"
+#include "relay/relay.h"
 #include "roles/city/city.h"
 
 #define DC_ROOM_NAME_MAX        80
@@ -36,6 +37,8 @@ struct dc_room_people {
     struct dc_map by_user;         /* members of people.c, who are not offline */
     uint32_t away_by_name;         /* how many of them are away */
     bool is_sample;                /* there are more than this process knows by name */
+    int64_t counts_gen;            /* people_sync.c: generation in which the counts were said */
+    int64_t members_gen;           /* likewise of the newest whole list of members */
     struct dc_list present;        /* the same, longest present first */
     struct dc_list typing;         /* those of them who type */
 };
@@ -43,6 +46,7 @@ struct dc_room_people {
 struct dc_city_room {
     struct dc_room_row row; /* texts owned by the room, replaced by the next put */
     uint64_t last_position;
+    uint64_t heard_position; /* newest one that the bus has brought */
     struct dc_utc last_event; /* ms 0: never */
     struct dc_last_message last;
     struct dc_room_people people;
@@ -51,6 +55,7 @@ struct dc_city_room {
     size_t n_sockets;
     bool is_catching_up, has_missed_more; /* catch_up.c */
     bool is_announced;                    /* this process's sockets have been told of it */
+    struct dc_relay_lane lane;            /* order of its messages on the bus */
     struct dc_list order;                 /* default rooms first, then newest */
 };
 

@@ -86,7 +86,8 @@ static void list_messages(void *ctx, struct dc_http_request *r)
 {
     struct dc_city *city = ctx;
     struct page_query q = {.limit = 50};
-    struct dc_city_room *room = dc_city_may_read(city, r) ? dc_city_room_of(city, r) : NULL;
+    struct dc_city_room *room =
+        dc_city_may_read(city, r) ? dc_city_room_of(city, r, list_messages) : NULL;
     if (room == NULL || !dc_http_read_query(r, page_fields, DC_ARRAY_LEN(page_fields), &q)) {
         return;
     }
@@ -168,7 +169,8 @@ static void post_message(void *ctx, struct dc_http_request *r)
 {
     struct dc_city *city = ctx;
     const struct dc_auth *auth = &city->ctx->auth;
-    struct dc_city_room *room = dc_require_token(auth, r) ? dc_city_room_of(city, r) : NULL;
+    struct dc_city_room *room =
+        dc_require_token(auth, r) ? dc_city_room_of(city, r, post_message) : NULL;
     struct message_body body = {0};
     struct dc_identity who;
     struct dc_error err = {0};

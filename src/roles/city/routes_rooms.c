@@ -2,9 +2,9 @@
  * §2.1-2.3, 2.5), GET /internal/city/rooms (global-presence §3.2). */
 #include "base/random.h"
 #include "domain/slug.h"
-#include "roles/city/chat.h"
+#include "roles/city/catch_up.h"
+#include "roles/city/owed.h"
 #include "roles/city/people.h"
-#include "roles/city/repo.h"
 #include "roles/city/sessions.h"
 #include "roles/request.h"
 
@@ -113,7 +113,8 @@ static void on_detail(void *data, enum dc_status st, const struct dc_db_result *
 static void get_room(void *ctx, struct dc_http_request *r)
 {
     struct dc_city *city = ctx;
-    struct dc_city_room *room = dc_city_may_read(city, r) ? dc_city_room_of(city, r) : NULL;
+    struct dc_city_room *room =
+        dc_city_may_read(city, r) ? dc_city_room_of(city, r, get_room) : NULL;
     struct detail *d = room == NULL ? NULL : dc_request_alloc(r, sizeof(*d));
     if (d == NULL) {
         return;
@@ -145,6 +146,7 @@ struct creation {
     struct dc_http_request *r;
     struct dc_room_row row;
     struct dc_feed_event event;
+    struct dc_owed_room owed;
     struct dc_slice base_slug; /* a derived slug may get a suffix; NULL ptr: the slug was given */
     char event_id[DC_CITY_ID_MAX];
     uint32_t tries;
@@ -197,8 +199,6 @@ static void on_created(void *data, enum dc_status st, const struct dc_db_result 
 {
     struct creation *c = data;
     struct dc_city *city = c->city;
-    (void)results;
-    (void)n;
     if (st == DC_CONFLICT) {
         if (c->base_slug.ptr != NULL && c->tries < SLUG_TRIES) {
             creation_submit(c);
@@ -210,17 +210,25 @@ static void on_created(void *data, enum dc_status st, const struct dc_db_result 
         return;
     }
     if (st != DC_OK) {
+        if (dc_slice_eq(dc_slice_z(dc_error_code(err)), DC_S("outcome_unknown"))) {
+            dc_city_doubt(city); /* it may have been committed */
+        }
         creation_fail(c, err);
         return;
     }
+    int64_t owed_ids[DC_OWED_OF_ROOM];
+    dc_repo_room_created(results, n, owed_ids);
     /* In the directory at once: the author may enter before the bus has told it. */
-    struct dc_city_room *room = dc_city_rooms_put(city->rooms, &c->row);
-    room->last_event = c->row.created_at;
+    struct dc_city_room *room = dc_city_rooms_find(city->rooms, c->row.id);
+    if (room == NULL) {
+        room = dc_city_rooms_put(city->rooms, &c->row);
+        room->last_event = c->row.created_at;
+        dc_relay_lane_known(&room->lane, 0);
+    }
     struct dc_strbuf out = {0};
     struct dc_jsonw w;
     dc_sessions_announce_room(city, room);
-    dc_chat_announce_room(city, &c->row);
-    dc_chat_announce_event(city, &c->event);
+    dc_owed_room_publish(city, &c->event, &c->owed, owed_ids);
     dc_jsonw_init(&w, &out);
     dc_jsonw_object(&w);
     dc_city_room_write(room, &w);
@@ -247,7 +255,12 @@ static void creation_submit(struct creation *c)
             break;
         }
     }
-    struct dc_db_batch *b = dc_repo_room_create(c->city->ctx->db, &c->row, &c->event);
+    if (!dc_owed_room_make(dc_http_arena(c->r), &c->row, &c->event, &c->owed)) {
+        (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
+        creation_fail(c, &err);
+        return;
+    }
+    struct dc_db_batch *b = dc_repo_room_create(c->city->ctx->db, &c->row, &c->event, &c->owed);
     if (dc_db_submit(b, on_created, c, NULL, &err) != DC_OK) {
         creation_fail(c, &err);
     }
@@ -314,10 +327,11 @@ static const struct dc_field who_fields[] = {
     {"user_id", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0, offsetof(struct who_body, user_id)},
 };
 
-static void join_or_leave(struct dc_city *city, struct dc_http_request *r, bool joins)
+static void join_or_leave(struct dc_city *city, struct dc_http_request *r, bool joins,
+                          void (*again)(void *city, struct dc_http_request *r))
 {
     const struct dc_auth *auth = &city->ctx->auth;
-    struct dc_city_room *room = dc_require_token(auth, r) ? dc_city_room_of(city, r) : NULL;
+    struct dc_city_room *room = dc_require_token(auth, r) ? dc_city_room_of(city, r, again) : NULL;
     struct who_body body = {0};
     struct dc_identity who;
     if (room == NULL || !dc_http_read_json(r, who_fields, DC_ARRAY_LEN(who_fields), &body) ||
@@ -342,12 +356,12 @@ static void join_or_leave(struct dc_city *city, struct dc_http_request *r, bool 
 
 static void join_room(void *ctx, struct dc_http_request *r)
 {
-    join_or_leave(ctx, r, true);
+    join_or_leave(ctx, r, true, join_room);
 }
 
 static void leave_room(void *ctx, struct dc_http_request *r)
 {
-    join_or_leave(ctx, r, false);
+    join_or_leave(ctx, r, false, leave_room);
 }
 
 /* --- internal --- */

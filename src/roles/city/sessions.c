@@ -8,16 +8,41 @@
 #define BEATS_IN_A_LEASE 64
 /* Told in one turn when everything is announced: the bus and the loop have others to serve. */
 #define ANNOUNCED_A_TURN 256
+/* The clock is looked at so often in a lease; later than that by a quarter of the lease, and by
+ * this at least, is no busy loop any more: the process has been stopped. */
+#define LOOKS_IN_A_LEASE 8
+#define SLEPT_MIN_MS     1000
 
 struct dc_city_sessions {
     struct dc_city *city;
     struct dc_list live;
-    struct dc_list announcing;            /* those of live that are still to be announced */
-    const struct dc_city_room *next_room; /* likewise; NULL: all rooms have been */
+    struct dc_list announcing; /* those of live that are still to be announced */
+    bool is_renewing;          /* they are announced as beats */
     struct dc_turn turn;
     struct dc_bus_sub *announce_sub;
+    struct dc_timer watch;
+    struct dc_mono watched_at;
+    int64_t slept_ms; /* in all */
+    bool are_keys_failing, is_bus_failing;
     char subject[64];
 };
+
+static int64_t lease_ms(const struct dc_city *city)
+{
+    return city->ctx->settings->presence_lease_ms;
+}
+
+/* The clock of sessions: it stands still while the process does. */
+static int64_t now_ms(const struct dc_city *city)
+{
+    return dc_loop_now(city->ctx->loop).ms - city->sessions->slept_ms;
+}
+
+static bool has_beaten_within(const struct dc_city *city, const struct dc_session *s,
+                              int64_t length_ms)
+{
+    return s->is_live && now_ms(city) - s->beaten_at_ms < length_ms;
+}
 
 /* --- telling --- */
 
@@ -26,6 +51,21 @@ struct event {
     struct dc_slice session_id, user_id, username;
     const struct dc_city_room *room; /* NULL: none */
 };
+
+/* Once for each change: while the bus is away, every beat of everybody fails. */
+static void note_told(struct dc_city *city, enum dc_status st)
+{
+    struct dc_city_sessions *ss = city->sessions;
+    bool is_failing = st != DC_OK;
+    if (is_failing && !ss->is_bus_failing) {
+        DC_LOG_WARN_EVENT(
+            city->ctx->log, "city.sessions_untold", DC_LF_Z("code", dc_status_code(st)),
+            DC_LF_Z("detail", "the bus takes nothing: beats tell it all again later"));
+    } else if (!is_failing && ss->is_bus_failing) {
+        DC_LOG_INFO_EVENT(city->ctx->log, "city.sessions_told", DC_LF_B("ok", true));
+    }
+    ss->is_bus_failing = is_failing;
+}
 
 static enum dc_status tell(struct dc_city *city, const struct event *e)
 {
@@ -52,10 +92,7 @@ static enum dc_status tell(struct dc_city *city, const struct event *e)
         st = dc_bus_publish(city->ctx->bus, dc_slice_z(city->sessions->subject), DC_SLICE_NULL,
                             dc_strbuf_slice(&out), NULL, NULL, NULL);
     }
-    if (st != DC_OK) {
-        DC_LOG_WARN_EVENT(city->ctx->log, "city.session_untold", DC_LF_Z("op", e->op),
-                          DC_LF_Z("code", dc_status_code(st)));
-    }
+    note_told(city, st);
     dc_strbuf_free(&out);
     return st;
 }
@@ -92,35 +129,65 @@ void dc_sessions_announce_room(struct dc_city *city, const struct dc_city_room *
 static void announce_some(struct dc_turn *turn)
 {
     struct dc_city_sessions *ss = DC_CONTAINER_OF(turn, struct dc_city_sessions, turn);
+    const char *op_z = ss->is_renewing ? "beat" : "announce";
     size_t n = 0;
-    while (ss->next_room != NULL && n++ < ANNOUNCED_A_TURN) {
-        dc_sessions_announce_room(ss->city, ss->next_room);
-        ss->next_room = dc_city_rooms_next(ss->city->rooms, ss->next_room);
-    }
     while (!dc_list_is_empty(&ss->announcing) && n++ < ANNOUNCED_A_TURN) {
         struct dc_session *s = DC_LIST_ENTRY(ss->announcing.next, struct dc_session, link);
         dc_list_remove(&s->link);
         dc_list_push_back(&ss->live, &s->link);
-        tell_session(ss->city, s, "beat");
+        if (has_beaten_within(ss->city, s, lease_ms(ss->city))) {
+            tell_session(ss->city, s, op_z);
+        }
     }
-    if (ss->next_room != NULL || !dc_list_is_empty(&ss->announcing)) {
+    if (!dc_list_is_empty(&ss->announcing)) {
         dc_turn_schedule(ss->city->ctx->loop, &ss->turn);
+    } else {
+        ss->is_renewing = false;
     }
 }
 
-void dc_sessions_announce_all(struct dc_city *city)
+static void announce(struct dc_city_sessions *ss, bool renews)
 {
-    struct dc_city_sessions *ss = city->sessions;
-    ss->next_room = dc_city_rooms_next(city->rooms, NULL);
+    ss->is_renewing = ss->is_renewing || renews;
     dc_list_move_all(&ss->announcing, &ss->live);
-    dc_turn_schedule(city->ctx->loop, &ss->turn);
+    dc_turn_schedule(ss->city->ctx->loop, &ss->turn);
 }
 
 static void on_announce(void *data, const struct dc_bus_message *m)
 {
-    struct dc_city_sessions *ss = data;
     (void)m;
-    dc_sessions_announce_all(ss->city);
+    announce(data, false);
+}
+
+/* What was told meanwhile may be lost, and leases with it. */
+static void on_interrupted(void *data)
+{
+    announce(data, true);
+}
+
+void dc_sessions_have_slept(struct dc_city *city, int64_t slept_ms)
+{
+    DC_LOG_WARN_EVENT(city->ctx->log, "city.has_slept", DC_LF_I("ms", slept_ms));
+    city->sessions->slept_ms += slept_ms;
+    announce(city->sessions, true);
+}
+
+static int64_t watch_every_ms(const struct dc_city *city)
+{
+    int64_t every_ms = lease_ms(city) / LOOKS_IN_A_LEASE;
+    return every_ms > 10 ? every_ms : 10;
+}
+
+static void on_watch(struct dc_timer *t)
+{
+    struct dc_city_sessions *ss = DC_CONTAINER_OF(t, struct dc_city_sessions, watch);
+    int64_t late_ms =
+        dc_loop_now(ss->city->ctx->loop).ms - ss->watched_at.ms - watch_every_ms(ss->city);
+    int64_t quarter_ms = lease_ms(ss->city) / 4;
+    ss->watched_at = dc_loop_now(ss->city->ctx->loop);
+    if (late_ms > (quarter_ms > SLEPT_MIN_MS ? quarter_ms : SLEPT_MIN_MS)) {
+        dc_sessions_have_slept(ss->city, late_ms);
+    }
 }
 
 enum dc_status dc_sessions_create(struct dc_city *city, struct dc_city_sessions **out,
@@ -128,7 +195,8 @@ enum dc_status dc_sessions_create(struct dc_city *city, struct dc_city_sessions 
 {
     struct dc_city_sessions *ss = dc_calloc(1, sizeof(*ss));
     const struct dc_bus_sub_opts opts = {.pattern = DC_S("city.presence.announce"),
-                                         .start = DC_BUS_NEW};
+                                         .start = DC_BUS_NEW,
+                                         .interrupted = on_interrupted};
     *out = NULL;
     ss->city = city;
     dc_list_init(&ss->live);
@@ -142,8 +210,16 @@ enum dc_status dc_sessions_create(struct dc_city *city, struct dc_city_sessions 
         dc_free(ss);
         return st;
     }
+    ss->watched_at = dc_loop_now(city->ctx->loop);
+    dc_timer_init(city->ctx->loop, &ss->watch, on_watch);
+    dc_timer_start(&ss->watch, (uint64_t)watch_every_ms(city), (uint64_t)watch_every_ms(city));
     *out = ss;
     return DC_OK;
+}
+
+static void on_watch_closed(struct dc_timer *t)
+{
+    dc_free(DC_CONTAINER_OF(t, struct dc_city_sessions, watch));
 }
 
 void dc_sessions_destroy(struct dc_city_sessions *ss)
@@ -154,7 +230,7 @@ void dc_sessions_destroy(struct dc_city_sessions *ss)
     DC_ASSERT(dc_list_is_empty(&ss->live) && dc_list_is_empty(&ss->announcing));
     dc_turn_cancel(&ss->turn);
     dc_bus_unsubscribe(ss->announce_sub);
-    dc_free(ss);
+    dc_timer_close(&ss->watch, on_watch_closed); /* frees ss, and touches nothing else */
 }
 
 /* --- one session --- */
@@ -165,26 +241,56 @@ void dc_session_init(struct dc_city *city, struct dc_session *s)
     s->number = ++city->next_session;
 }
 
+/* Once for each change: the key is a service to others, and comes back with the next beat. */
+static void note_key(struct dc_city *city, enum dc_status st)
+{
+    struct dc_city_sessions *ss = city->sessions;
+    bool is_failing = st != DC_OK;
+    if (st == DC_CANCELED || st == DC_CLOSED) {
+        return; /* we are stopping */
+    }
+    if (is_failing && !ss->are_keys_failing) {
+        DC_LOG_WARN_EVENT(
+            city->ctx->log, "city.lease_keys_failing", DC_LF_Z("code", dc_status_code(st)),
+            DC_LF_Z("detail", "the key-value store is away; presence goes on without"));
+    } else if (!is_failing && ss->are_keys_failing) {
+        DC_LOG_INFO_EVENT(city->ctx->log, "city.lease_keys_back", DC_LF_B("ok", true));
+    }
+    ss->are_keys_failing = is_failing;
+}
+
+static void on_key(void *data, enum dc_status st, struct dc_slice value, int64_t number,
+                   const struct dc_error *err)
+{
+    struct dc_city *city = data;
+    (void)value;
+    (void)number;
+    (void)err; /* its status says it all */
+    note_key(city, st);
+    dc_city_pending_end(city);
+}
+
 static void keep_lease_key(struct dc_city *city, struct dc_slice user_id)
 {
     struct dc_strbuf key = {0};
+    enum dc_status st = DC_NO_MEMORY;
     dc_strbuf_add(&key, DC_S("presence:user:"));
     dc_strbuf_add(&key, user_id);
     if (dc_strbuf_ok(&key)) {
-        enum dc_status st =
-            dc_kv_set(city->ctx->kv, dc_strbuf_slice(&key), DC_S("online"),
-                      (uint64_t)city->ctx->settings->presence_lease_ms, NULL, NULL, NULL);
-        if (st != DC_OK) {
-            DC_LOG_WARN_EVENT(city->ctx->log, "city.lease_key_failed",
-                              DC_LF_Z("code", dc_status_code(st)));
-        }
+        st = dc_kv_set(city->ctx->kv, dc_strbuf_slice(&key), DC_S("online"),
+                       (uint64_t)lease_ms(city), on_key, city, NULL);
+    }
+    if (st == DC_OK) {
+        dc_city_pending_begin(city);
+    } else {
+        note_key(city, st);
     }
     dc_strbuf_free(&key);
 }
 
 static void renew(struct dc_city *city, struct dc_session *s)
 {
-    s->last_beat = dc_loop_now(city->ctx->loop);
+    s->beaten_at_ms = now_ms(city);
     if (!s->is_live) {
         s->is_live = true;
         dc_list_push_back(&city->sessions->live, &s->link);
@@ -193,16 +299,9 @@ static void renew(struct dc_city *city, struct dc_session *s)
     keep_lease_key(city, s->user_id);
 }
 
-static bool has_beaten_within(const struct dc_city *city, const struct dc_session *s,
-                              int64_t length_ms)
-{
-    return s->is_live && dc_loop_now(city->ctx->loop).ms - s->last_beat.ms < length_ms;
-}
-
 void dc_session_beat(struct dc_city *city, struct dc_session *s, enum dc_session_activity activity)
 {
-    int64_t lease_ms = city->ctx->settings->presence_lease_ms;
-    if (s->activity != activity || !has_beaten_within(city, s, lease_ms / BEATS_IN_A_LEASE)) {
+    if (s->activity != activity || !has_beaten_within(city, s, lease_ms(city) / BEATS_IN_A_LEASE)) {
         s->activity = activity;
         renew(city, s);
     }
@@ -210,7 +309,7 @@ void dc_session_beat(struct dc_city *city, struct dc_session *s, enum dc_session
 
 void dc_session_alive(struct dc_city *city, struct dc_session *s)
 {
-    if (s->is_live && !has_beaten_within(city, s, city->ctx->settings->presence_lease_ms / 4)) {
+    if (s->is_live && !has_beaten_within(city, s, lease_ms(city) / 4)) {
         renew(city, s);
     }
 }

@@ -1,7 +1,12 @@
 /* Native sessions of this gateway (DESIGN §6): every socket that stands for a person is one; what
- * it does is told to the presence aggregator on the bus (roles/session_event.h) and kept here, so
+ * it does is told to the presence aggregators on the bus (roles/session_event.h) and kept here, so
  * that a new aggregator can ask for everything again (city.presence.announce).  Telling is fire and
- * forget: what is lost is mended by the next beat, at the latest by the end of the lease. */
+ * forget: what is lost is mended by the next beat, at the latest by the end of the lease.
+ *
+ * A gateway that was stopped for a while (its loop finds that time has jumped) or cut off from the
+ * bus tells all its sessions by itself.  Time in which it did not run does not count against them:
+ * nobody could beat.  A session whose client has not beaten for a whole lease is not announced: it
+ * has ended, whatever its socket says, until it beats again. */
 #ifndef DC_ROLES_CITY_SESSIONS_H
 #define DC_ROLES_CITY_SESSIONS_H
 
@@ -19,7 +24,7 @@ struct dc_session {
     enum dc_session_activity activity; /* zero: passive */
     bool is_live;                      /* has beaten */
     struct dc_city_room *room;         /* joined, or NULL */
-    struct dc_mono last_beat;
+    int64_t beaten_at_ms;              /* monotonic, less the time in which nothing ran */
 };
 
 struct dc_city_sessions;
@@ -30,7 +35,8 @@ void dc_sessions_destroy(struct dc_city_sessions *ss);
 
 /* Gives the session its number; nothing is told yet. */
 void dc_session_init(struct dc_city *city, struct dc_session *s);
-/* Renews the lease, and the kv key presence:user:{id} for those who read it (city-backend §3).
+/* Renews the lease, and the kv key presence:user:{id} for those who read it (city-backend §3):
+ * nothing here depends on the key, so a store that is down is logged once and otherwise ignored.
  * Beats that say nothing new are told at most 64 times in a lease, however many a client sends: so
  * a lease may end a 64th early. */
 void dc_session_beat(struct dc_city *city, struct dc_session *s, enum dc_session_activity activity);
@@ -48,8 +54,10 @@ void dc_session_close(struct dc_city *city, struct dc_session *s);
 DC_MUST_USE enum dc_status dc_sessions_http_member(struct dc_city *city, struct dc_slice user_id,
                                                    struct dc_slice username,
                                                    const struct dc_city_room *room, bool joins);
-/* Tells the aggregator of a room; or, some in each turn, of all rooms and all live sessions. */
+/* Tells the aggregators that there is a room. */
 void dc_sessions_announce_room(struct dc_city *city, const struct dc_city_room *room);
-void dc_sessions_announce_all(struct dc_city *city);
+/* For the watch on the clock, and for tests: nothing has run for this long.  Renews, some in each
+ * turn, all sessions whose clients are alive. */
+void dc_sessions_have_slept(struct dc_city *city, int64_t slept_ms);
 
 #endif

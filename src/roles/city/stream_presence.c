@@ -55,16 +55,16 @@ static void enter_rooms(struct presence_socket *s, const struct dc_cursor *c)
 {
     struct dc_city_people *people = s->base.city->people;
     struct dc_topic *topic = dc_people_rooms_topic(people);
-    uint64_t from = dc_topic_offset(topic);
-    if (c->is_given && c->has_offset && dc_topic_can_resume(topic, dc_cursor_epoch(c), c->offset)) {
-        from = c->offset;
+    uint64_t from = c->offset;
+    if (c->is_given && c->has_offset && dc_topic_can_resume(topic, dc_cursor_epoch(c), from)) {
         send_type(s, "resumed", NULL, from);
     } else {
+        struct dc_blob *snapshot = dc_people_snapshot(people, &from);
         if (c->is_given) {
             bool is_ours = dc_slice_eq(dc_cursor_epoch(c), dc_topic_epoch(topic));
             send_type(s, "reset", is_ours ? "offset_unknown" : "epoch_changed", from);
         }
-        send_framed(s, dc_people_snapshot(people));
+        send_framed(s, snapshot);
     }
     dc_topic_join(topic, dc_ws_conn(s->base.ws), from);
 }
@@ -73,8 +73,9 @@ static void enter_users(struct presence_socket *s)
 {
     struct dc_city_people *people = s->base.city->people;
     struct dc_topic *topic = dc_people_users_topic(people);
-    send_framed(s, dc_people_bulk_update(people));
-    dc_topic_join(topic, dc_ws_conn(s->base.ws), dc_topic_offset(topic));
+    uint64_t from = 0;
+    send_framed(s, dc_people_bulk_update(people, &from));
+    dc_topic_join(topic, dc_ws_conn(s->base.ws), from);
 }
 
 /* --- frames from the client --- */

@@ -171,6 +171,18 @@ static enum dc_status run_command(struct dc_presence *p, const struct dc_slice *
         dc_presence_room_remove(p, w[1]);
         return DC_OK;
     }
+    if (dc_slice_eq(verb, DC_S("hold"))) {
+        dc_presence_hold_leases(p, dc_slice_eq(w[1], DC_S("on")));
+        return DC_OK;
+    }
+    if (dc_slice_eq(verb, DC_S("restate"))) {
+        if (dc_slice_eq(w[1], DC_S("city"))) {
+            dc_presence_totals_restate(p, now);
+        } else {
+            dc_presence_room_restate(p, w[1], now);
+        }
+        return DC_OK;
+    }
     if (dc_slice_eq(verb, DC_S("mx"))) {
         struct dc_utc active = {n > 3 ? number_of(w[3]) : 0};
         return dc_presence_matrix_status(p, w[1], status_of(w[2]), active, now);
@@ -184,21 +196,34 @@ static enum dc_status run_command(struct dc_presence *p, const struct dc_slice *
     return run_session(p, verb, w, now);
 }
 
+static enum dc_status run_step(struct script *s, const struct step *step)
+{
+    struct dc_slice words[WORDS_MAX] = {{NULL, 0}};
+    struct dc_slice in = dc_slice_z(step->command);
+    size_t n = 0;
+    while (n < WORDS_MAX && dc_slice_take_token(&in, ' ', &words[n])) {
+        if (dc_slice_eq(words[n], DC_S("-"))) {
+            words[n].len = 0;
+        }
+        n++;
+    }
+    return run_command(s->core, words, n, script_now(step->at_ms));
+}
+
+void script_do(struct script *s, const struct step *step)
+{
+    enum dc_status st = run_step(s, step);
+    if (st != DC_OK) {
+        fail_msg("%s: status %s", step->command, dc_status_code(st));
+    }
+}
+
 void script_run(struct script *s, const struct step *steps, size_t n_steps)
 {
     for (size_t i = 0; i < n_steps; i++) {
         const struct step *step = &steps[i];
-        struct dc_slice words[WORDS_MAX] = {{NULL, 0}};
-        struct dc_slice in = dc_slice_z(step->command);
-        size_t n = 0;
-        while (n < WORDS_MAX && dc_slice_take_token(&in, ' ', &words[n])) {
-            if (dc_slice_eq(words[n], DC_S("-"))) {
-                words[n].len = 0;
-            }
-            n++;
-        }
         dc_strbuf_clear(&s->log);
-        enum dc_status st = run_command(s->core, words, n, script_now(step->at_ms));
+        enum dc_status st = run_step(s, step);
         dc_strbuf_add_char(&s->log, '\0');
         const char *expected = step->reports == NULL ? "" : step->reports;
         if (st != step->status || strcmp(s->log.ptr, expected) != 0) {

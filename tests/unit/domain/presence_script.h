@@ -5,7 +5,7 @@
  *   room R SLUG | unroom R
  *   beat S U online|away|passive [NAME] | join S R | leave S R | close S | end S | type S R on|off
  *   mx U online|away|offline [LAST_ACTIVE] | mxjoin U R | mxleave U R | mxtype R TTL [U...]
- *   tick
+ *   restate R|city | hold on|off | tick
  * Reports, separated by "; ":
  *   U=STATUS              user
  *   R+U:STATUS, R-U, R~U:STATUS   member joined, left, changed status
@@ -34,6 +34,8 @@ struct script {
 struct dc_presence_opts script_opts(void);
 void script_open(struct script *s, const struct dc_presence_opts *opts);
 void script_close(struct script *s);
+/* One command, whatever it reports; it must succeed. */
+void script_do(struct script *s, const struct step *step);
 /* Fails the test with the number of the step. */
 void script_run(struct script *s, const struct step *steps, size_t n);
 /* The whole: default options, the steps, and the end without leaks. */

@@ -350,6 +350,30 @@ static void compare_state(struct rig *g)
     explain_numbers(g, "totals away", dc_presence_totals_get(g->core).away, m->before.away);
 }
 
+static void look_at_user(void *data, const struct dc_presence_user_state *u)
+{
+    (void)data;
+    assert_true(user_index(u->user_id) >= 0);
+    assert_int_not_equal(u->status, DC_PRESENCE_OFFLINE);
+}
+
+static void look_at_room(void *data, struct dc_slice room_id, struct dc_slice slug)
+{
+    (void)data;
+    (void)slug;
+    assert_true(index_of(room_ids, M_ROOMS, room_id) >= 0);
+}
+
+/* Walks go on beside everything else, a step at a time, and nobody notices. */
+static void walk_on(struct rig *g)
+{
+    const char *room = room_ids[below(g, M_ROOMS)];
+    bool restarts = below(g, 8) == 0;
+    (void)dc_presence_walk_users(g->core, restarts, 1, look_at_user, g);
+    (void)dc_presence_walk_rooms(g->core, restarts, 1, look_at_room, g);
+    (void)dc_presence_walk_members(g->core, dc_slice_z(room), restarts, 1, look_at_user, g);
+}
+
 static void run(uint64_t seed, const struct dc_presence_opts *opts)
 {
     struct rig *g = calloc(1, sizeof(*g));
@@ -368,6 +392,7 @@ static void run(uint64_t seed, const struct dc_presence_opts *opts)
         g->mono_before = g->model.now;
         g->utc_before = g->model.utc;
         model_begin(&g->model, now);
+        walk_on(g);
         bool is_tick = operate(g, now, &core, &model);
         model_end(&g->model, is_tick);
         g->n_done++;

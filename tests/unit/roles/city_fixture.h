@@ -26,7 +26,7 @@
 
 struct rig {
     struct dc_settings settings;
-    struct dc_ctx ctx;
+    struct dc_ctx ctx, aggregator_ctx; /* that of the aggregator has a router of its own */
     struct dc_city *city; /* the role's state */
     void *aggregator;
     struct dc_mono guard;
@@ -55,7 +55,10 @@ static inline void rig_set(void *data)
 static inline void rig_start_aggregator(struct rig *r)
 {
     struct dc_error err = {0};
-    assert_int_equal(dc_role_presence_aggregator.start(&r->ctx, rig_ready, r, &r->aggregator, &err),
+    r->aggregator_ctx = r->ctx;
+    r->aggregator_ctx.internal_router = dc_router_create();
+    assert_int_equal(dc_role_presence_aggregator.start(&r->aggregator_ctx, rig_ready, r,
+                                                       &r->aggregator, &err),
                      DC_OK);
 }
 
@@ -64,6 +67,7 @@ static inline void rig_stop_aggregator(struct rig *r)
     r->is_aggregator_stopped = false;
     dc_role_presence_aggregator.stop(r->aggregator, rig_set, &r->is_aggregator_stopped);
     RUN_UNTIL(r, r->is_aggregator_stopped);
+    dc_router_destroy(r->aggregator_ctx.internal_router);
     r->aggregator = NULL;
 }
 
@@ -76,9 +80,12 @@ static inline void rig_open_backends(struct rig *r)
         fail_msg("migrations: %s", dc_error_text(&err));
     }
     dc_strbuf_free(&report);
-    const struct dc_db_opts db = {
-        .path = r->path, .pool_size = 2, .deadline_ms = 10000, .max_waiting = 1000};
-    const struct dc_kv_opts kv = {.deadline_ms = 1000};
+    const struct dc_db_opts db = {.path = r->path,
+                                  .pool_size = 2,
+                                  .deadline_ms = 10000,
+                                  .max_waiting = 1000,
+                                  .metrics = r->ctx.metrics};
+    const struct dc_kv_opts kv = {.deadline_ms = 1000, .metrics = r->ctx.metrics};
     const struct dc_bus_opts bus = {.metrics = r->ctx.metrics};
     assert_int_equal(dc_db_open(r->ctx.loop, &db, &r->ctx.db, &err), DC_OK);
     assert_int_equal(dc_kv_open(r->ctx.loop, &kv, &r->ctx.kv, &err), DC_OK);
@@ -100,6 +107,7 @@ static inline int rig_setup(void **state)
                                        .typing_lease_ms = 10000,
                                        .room_presence_throttle_ms = 20,
                                        .presence_summary_interval_ms = 10,
+                                       .presence_leader_lease_ms = 200,
                                        .max_message_chars = 1000,
                                        .stream_queue_bytes = 65536,
                                        .limit_messages_burst = 1,

@@ -50,7 +50,7 @@ static void on_stored(void *data, enum dc_status st, const struct dc_db_result *
     s->status = st;
 }
 
-/* Commits a message that nobody is told of, as another process does that is killed then. */
+/* Commits a message that nobody hands over, as another process does that is killed then. */
 static void store_unheard(struct rig *r, const struct dc_city_room *room, const char *id)
 {
     struct stored s = {0};
@@ -67,9 +67,13 @@ static void store_unheard(struct rig *r, const struct dc_city_room *room, const 
                                         .room_id = room->row.id,
                                         .payload = DC_S("{}"),
                                         .created_at = m.created_at};
-    assert_int_equal(
-        dc_db_submit(dc_repo_message_insert(r->ctx.db, &m, &event), on_stored, &s, NULL, NULL),
-        DC_OK);
+    const struct dc_owed_message owed = {.subject = DC_S("city.chat.somewhere"),
+                                         .head = DC_S("{\"offset\":"),
+                                         .tail = DC_S("}"),
+                                         .event = DC_S("{}")};
+    assert_int_equal(dc_db_submit(dc_repo_message_insert(r->ctx.db, &m, &event, &owed), on_stored,
+                                  &s, NULL, NULL),
+                     DC_OK);
     RUN_UNTIL(r, s.is_done);
     assert_int_equal(s.status, DC_OK);
 }

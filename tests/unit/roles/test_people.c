@@ -3,6 +3,7 @@
 #include "city_fixture.h"
 
 #include "net/ws_codec.h"
+#include "roles/city/people_priv.h"
 
 /* --- looking --- */
 
@@ -40,6 +41,18 @@ static void assert_counts(const struct dc_city_room *room, uint32_t want_online,
     dc_people_count_room(room, &online, &away);
     assert_int_equal(online, want_online);
     assert_int_equal(away, want_away);
+}
+
+static const struct dc_blob *snapshot_of(struct rig *r)
+{
+    uint64_t offset = 0;
+    return dc_people_snapshot(r->city->people, &offset);
+}
+
+static const struct dc_blob *bulk_of(struct rig *r)
+{
+    uint64_t offset = 0;
+    return dc_people_bulk_update(r->city->people, &offset);
 }
 
 /* The JSON inside a framed blob. */
@@ -213,7 +226,7 @@ static void typing_shows_and_ends_with_the_membership(void **state)
     dc_session_typing(r->city, &s, true);
     RUN_UNTIL(r, room->people.typing_count == 1);
     assert_typing(room, "u_a:online;");
-    json_t *snapshot = frame_json(dc_people_snapshot(r->city->people));
+    json_t *snapshot = frame_json(snapshot_of(r));
     json_t *entry = json_array_get(json_object_get(snapshot, "rooms"), 1);
     assert_true(dc_slice_eq(dc_json_text(entry, "room_slug"), DC_S("plaza")));
     assert_int_equal(json_array_size(json_object_get(entry, "typing_users")), 1);
@@ -230,14 +243,14 @@ static void first_frames_are_made_once_for_each_state(void **state)
     struct rig *r = *state;
     struct dc_session s;
     struct dc_city_people *people = r->city->people;
-    const struct dc_blob *bulk = dc_people_bulk_update(people);
-    assert_ptr_equal(dc_people_bulk_update(people), bulk);
-    assert_ptr_equal(dc_people_snapshot(people), dc_people_snapshot(people));
+    const struct dc_blob *bulk = bulk_of(r);
+    assert_ptr_equal(bulk_of(r), bulk);
+    assert_ptr_equal(snapshot_of(r), snapshot_of(r));
     open_session(r, &s, "u_a");
     uint64_t before = dc_topic_offset(dc_people_users_topic(people));
     dc_session_beat(r->city, &s, DC_SESSION_ONLINE);
     RUN_UNTIL(r, dc_topic_offset(dc_people_users_topic(people)) > before);
-    json_t *object = frame_json(dc_people_bulk_update(people));
+    json_t *object = frame_json(bulk_of(r));
     const json_t *users = json_object_get(object, "users");
     assert_int_equal(json_array_size(users), 1);
     assert_true(dc_slice_eq(dc_json_text(json_array_get(users, 0), "user_id"), DC_S("u_a")));
@@ -251,22 +264,141 @@ static void first_frames_are_made_once_for_each_state(void **state)
     assert_int_equal(dc_topic_offset(dc_people_users_topic(people)), before + 1);
     dc_session_close(r->city, &s);
     RUN_UNTIL(r, dc_topic_offset(dc_people_users_topic(people)) > before + 1);
-    object = frame_json(dc_people_bulk_update(people));
+    object = frame_json(bulk_of(r));
     assert_int_equal(json_array_size(json_object_get(object, "users")), 0);
     json_decref(object);
+}
+
+/* So many that first frames are not made anew in the same millisecond. */
+static void add_rooms(struct rig *r, int n)
+{
+    for (int i = 0; i < n; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "many-%d", i);
+        const struct dc_room_row row = {
+            .id = dc_slice_z(text), .slug = dc_slice_z(text), .name = dc_slice_z(text)};
+        assert_non_null(dc_city_rooms_put(r->city->rooms, &row));
+    }
+}
+
+/* As the aggregator would say it. */
+static void say_user(struct rig *r, const char *user_id)
+{
+    dc_people_set_user(r->city->people, dc_slice_z(user_id), DC_PRESENCE_ONLINE, 1);
+}
+
+static void say_count(struct rig *r, struct dc_city_room *room, int n)
+{
+    json_t *object = json_pack("{s:i}", "online_count", n);
+    dc_people_take_counts(r->city->people, room, object, false, 1);
+    json_decref(object);
+}
+
+static void in_a_burst_of_changes_many_clients_share_one_snapshot(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_people *people = r->city->people;
+    struct dc_city_room *room = rig_room(r, "plaza");
+    uint64_t first_offset = 0;
+    uint64_t offset = 0;
+    add_rooms(r, 20000); /* one in 200 ms */
+    barrier(r);
+    const struct dc_blob *first = dc_people_snapshot(people, &first_offset);
+    for (int n = 1; n <= 100; n++) { /* in one turn of the loop: no time passes */
+        say_count(r, room, n);
+        assert_ptr_equal(dc_people_snapshot(people, &offset), first);
+        assert_int_equal(offset, first_offset);
+    }
+    /* It stands where the topic can go on from: nothing is missing behind it. */
+    struct dc_topic *topic = dc_people_rooms_topic(people);
+    assert_int_equal(dc_topic_offset(topic), first_offset + 100);
+    assert_true(dc_topic_can_resume(topic, dc_topic_epoch(topic), first_offset));
+    /* Later it is made again. */
+    RUN_UNTIL(r, dc_people_snapshot(people, &offset) != first);
+    assert_int_equal(offset, dc_topic_offset(topic));
+    json_t *object = frame_json(dc_people_snapshot(people, &offset));
+    json_t *plaza = json_array_get(json_object_get(object, "rooms"), 1);
+    assert_int_equal(number(plaza, "online_count"), 100);
+    json_decref(object);
+}
+
+static void a_first_frame_that_the_topic_cannot_continue_is_made_again(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_people *people = r->city->people;
+    struct dc_topic *topic = dc_people_users_topic(people);
+    uint64_t first_offset = 0;
+    uint64_t offset = 0;
+    char user_id[16];
+    for (int i = 0; i < 3000; i++) {
+        snprintf(user_id, sizeof(user_id), "u_%d", i);
+        say_user(r, user_id);
+    }
+    const struct dc_blob *first = dc_people_bulk_update(people, &first_offset);
+    say_user(r, "u_one_more");
+    assert_ptr_equal(dc_people_bulk_update(people, &offset), first);
+    /* So many endings that the topic has forgotten the first of them. */
+    for (int i = 0; i < 3000; i++) {
+        snprintf(user_id, sizeof(user_id), "u_%d", i);
+        dc_people_set_user(people, dc_slice_z(user_id), DC_PRESENCE_OFFLINE, 1);
+    }
+    assert_false(dc_topic_can_resume(topic, dc_topic_epoch(topic), first_offset));
+    json_t *object = frame_json(dc_people_bulk_update(people, &offset));
+    assert_int_equal(offset, dc_topic_offset(topic));
+    assert_int_equal(json_array_size(json_object_get(object, "users")), 1);
+    json_decref(object);
+}
+
+static void the_summary_is_made_once_for_a_burst_of_requests(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_room *room = rig_room(r, "plaza");
+    add_rooms(r, 20000);
+    barrier(r);
+    json_t *before = summary_json(r);
+    assert_int_equal(number(json_object_get(before, "city"), "rooms_online"), 0);
+    json_decref(before);
+    say_count(r, room, 5);
+    before = summary_json(r); /* made a moment ago: it is still good enough */
+    assert_int_equal(number(json_object_get(before, "city"), "rooms_online"), 0);
+    json_decref(before);
+    int64_t online = 0;
+    while (online == 0) { /* and soon it is made again */
+        uv_run(dc_loop_uv(r->ctx.loop), UV_RUN_ONCE);
+        json_t *after = summary_json(r);
+        online = number(json_object_get(after, "city"), "rooms_online");
+        json_decref(after);
+    }
+    assert_int_equal(online, 1);
+}
+
+static void totals_are_the_same_in_every_document(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_people *people = r->city->people;
+    say_user(r, "u_a");
+    say_user(r, "u_b"); /* in the same window: no frame yet, and yet counted */
+    json_t *snapshot = frame_json(snapshot_of(r));
+    json_t *summary = summary_json(r);
+    assert_int_equal(number(json_object_get(snapshot, "city"), "online_total"), 2);
+    assert_int_equal(number(json_object_get(summary, "city"), "online_total"), 2);
+    json_decref(snapshot);
+    json_decref(summary);
+    assert_int_equal(people->sent_online, 1);
+    RUN_UNTIL(r, people->sent_online == 2); /* the last numbers always arrive */
 }
 
 static void a_new_room_is_in_the_snapshot_at_once(void **state)
 {
     struct rig *r = *state;
-    json_t *before = frame_json(dc_people_snapshot(r->city->people));
+    json_t *before = frame_json(snapshot_of(r));
     assert_int_equal(json_array_size(json_object_get(before, "rooms")), 2);
     json_decref(before);
     rig_publish(r, "city.event.room",
                 "{\"id\":\"room_city_new\",\"slug\":\"new\",\"name\":\"New\","
                 "\"created_at\":\"2026-11-20T10:15:00.123Z\"}");
     RUN_UNTIL(r, dc_city_rooms_count(r->city->rooms) == 3);
-    json_t *after = frame_json(dc_people_snapshot(r->city->people));
+    json_t *after = frame_json(snapshot_of(r));
     assert_int_equal(json_array_size(json_object_get(after, "rooms")), 3);
     json_decref(after);
 }
@@ -330,20 +462,20 @@ static void a_new_aggregator_is_told_everything_again(void **state)
     struct rig *r = *state;
     struct dc_city_room *room = rig_room(r, "plaza");
     struct dc_session s;
-    struct heard rooms, counted;
+    struct heard announced;
     open_session(r, &s, "u_a");
     dc_session_join(r->city, &s, room);
     RUN_UNTIL(r, room->people.online_count == 1);
     rig_stop_aggregator(r);
-    hear(r, &rooms, "city.session.*", "\"op\":\"room\"");
-    hear(r, &counted, "city.presence.room.plaza", "\"online_count\":1");
+    hear(r, &announced, "city.session.*", "\"op\":\"announce\"");
     rig_start_aggregator(r);
-    RUN_UNTIL(r, counted.n == 1);
-    assert_int_equal(rooms.n, 2);
+    RUN_UNTIL(r, announced.n >= 1);
     assert_people(room, "u_a:online;");
+    dc_session_leave(r->city, &s); /* it knows of the membership, or nobody would leave */
+    RUN_UNTIL(r, room->people.online_count == 0);
+    assert_people(room, "");
     dc_session_close(r->city, &s);
-    dc_bus_unsubscribe(rooms.sub);
-    dc_bus_unsubscribe(counted.sub);
+    dc_bus_unsubscribe(announced.sub);
 }
 
 static void a_beat_brings_back_a_membership_that_was_lost(void **state)
@@ -397,38 +529,32 @@ static void a_user_id_that_no_subject_can_hold_is_published_all_the_same(void **
     uint64_t before = dc_topic_offset(dc_people_users_topic(people));
     dc_session_beat(r->city, &s, DC_SESSION_ONLINE);
     RUN_UNTIL(r, dc_topic_offset(dc_people_users_topic(people)) > before);
-    json_t *object = frame_json(dc_people_bulk_update(people));
+    json_t *object = frame_json(bulk_of(r));
     const json_t *user = json_array_get(json_object_get(object, "users"), 0);
     assert_true(dc_slice_eq(dc_json_text(user, "user_id"), dc_slice_z(user_id)));
     json_decref(object);
     dc_session_close(r->city, &s);
 }
 
+/* A term and a generation as they are at the beginning of a city. */
+#define LEADERS "{\"term\":1,\"gen\":1,"
+
 static void what_makes_no_sense_on_the_bus_changes_nothing(void **state)
 {
     struct rig *r = *state;
     struct dc_city_room *room = rig_room(r, "plaza");
     struct dc_city_people *people = r->city->people;
-    static const char *const subjects[] = {"city.presence.room.plaza",
-                                           "city.presence.user.u_x",
-                                           "city.member.plaza",
-                                           "city.typing.plaza",
-                                           "city.chat.plaza",
-                                           "city.event.room",
-                                           "city.session.x"};
+    static const char *const subjects[] = {
+        "city.presence.room.plaza", "city.presence.user.u_x", "city.member.plaza",
+        "city.typing.plaza",        "city.chat.plaza",        "city.event.room",
+        "city.session.x",           "city.presence.leader",   "city.presence.resync",
+        "city.presence.announce",   "city.presence.city"};
     static const char wide[] = "{\"change\":\"joined\",\"room_id\":\"room_city_plaza\","
                                "\"status\":\"online\",\"typing\":true,\"user_id\":\""
                                "😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀"
                                "😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀😀\"}";
     static const char *const payloads[] = {
-        "",
-        "{",
-        "[]",
-        "null",
-        "7",
-        "\"x\"",
-        "{}",
-        wide,
+        "", "{", "[]", "null", "7", "\"x\"", "{}", wide,
         "{\"user_id\":5,\"room_id\":[],\"status\":{},\"change\":true,\"op\":null}",
         "{\"room_id\":\"room_city_nowhere\",\"user_id\":\"u_x\",\"change\":\"joined\"}",
         "{\"room_id\":\"room_city_plaza\",\"user_id\":\"u x\",\"change\":\"joined\"}",
@@ -440,7 +566,19 @@ static void what_makes_no_sense_on_the_bus_changes_nothing(void **state)
         "\"room_id\":\"room_city_plaza\",\"room_slug\":\"plaza\"}",
         "{\"id\":\"m\",\"room_id\":\"room_city_plaza\",\"offset\":0}",
         "{\"id\":\"a b\",\"slug\":\"ok\",\"name\":\"N\"}",
-        "{\"id\":\"ok\",\"slug\":\"Not Ok\",\"name\":\"N\"}"};
+        "{\"id\":\"ok\",\"slug\":\"Not Ok\",\"name\":\"N\"}",
+        /* By a leader, and nonsense all the same. */
+        LEADERS "\"user_id\":5,\"room_id\":[],\"status\":{},\"change\":true}",
+        LEADERS "\"room_id\":\"room_city_plaza\",\"change\":\"set\",\"members\":{},\"last\":1}",
+        LEADERS "\"room_id\":\"room_city_plaza\",\"change\":\"set\",\"members\":[1,null,{},"
+                "{\"user_id\":\"u_x\",\"status\":\"asleep\"}]}",
+        LEADERS "\"room_id\":\"room_city_plaza\",\"user_id\":\"u x\",\"change\":\"joined\"}",
+        LEADERS "\"room_id\":\"room_city_plaza\",\"online_count\":-1,\"away_count\":\"many\","
+                "\"typing_users\":[1,null,{}],\"online_users\":7}",
+        LEADERS "\"room_id\":\"\",\"change\":\"joined\"}",
+        "{\"term\":9223372036854775807,\"gen\":9223372036854775807,\"user_id\":\"u_x\","
+        "\"status\":\"online\",\"room_id\":\"room_city_plaza\",\"change\":\"joined\"}",
+        "{\"term\":-1,\"gen\":\"x\",\"state\":7,\"holder\":{},\"from\":[],\"full\":\"yes\"}"};
     barrier(r);
     uint64_t users = dc_topic_offset(dc_people_users_topic(people));
     for (size_t i = 0; i < DC_ARRAY_LEN(subjects); i++) {
@@ -466,6 +604,10 @@ int main(void)
         CASE(a_room_socket_does_not_hide_that_its_person_is_away),
         CASE(typing_shows_and_ends_with_the_membership),
         CASE(first_frames_are_made_once_for_each_state),
+        CASE(in_a_burst_of_changes_many_clients_share_one_snapshot),
+        CASE(a_first_frame_that_the_topic_cannot_continue_is_made_again),
+        CASE(the_summary_is_made_once_for_a_burst_of_requests),
+        CASE(totals_are_the_same_in_every_document),
         CASE(a_new_room_is_in_the_snapshot_at_once),
         CASE(who_joined_over_http_stays_while_he_beats_anywhere),
         CASE(a_new_aggregator_is_told_everything_again),

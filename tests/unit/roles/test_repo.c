@@ -30,13 +30,28 @@ static struct dc_feed_event feed_event(const char *id, struct dc_slice room_id)
                                   .created_at = noon};
 }
 
+static struct dc_owed_room owed_room(void)
+{
+    return (struct dc_owed_room){.message_id = DC_S("created:room"),
+                                 .room = DC_S("{\"id\":\"room\"}"),
+                                 .event = DC_S("{\"id\":\"evt\"}")};
+}
+
+static void look_created(void *data, const struct dc_db_result *const *results, size_t n)
+{
+    dc_repo_room_created(results, n, data);
+}
+
 static void make_room(struct fixture *f, const char *slug)
 {
     const struct dc_room_row row = room_row(slug);
     char event_id[80];
+    int64_t ids[DC_OWED_OF_ROOM];
     snprintf(event_id, sizeof(event_id), "evt_%s", slug);
     const struct dc_feed_event event = feed_event(event_id, row.id);
-    do_batch(f, dc_repo_room_create(f->db, &row, &event), NULL, NULL);
+    const struct dc_owed_room owed = owed_room();
+    do_batch(f, dc_repo_room_create(f->db, &row, &event, &owed), look_created, ids);
+    assert_true(0 < ids[0] && ids[0] < ids[1]);
 }
 
 struct said {
@@ -44,6 +59,7 @@ struct said {
     struct dc_message message; /* slices point to literals and to the buffers below */
     bool is_stored, is_new;
     uint64_t position;
+    int64_t owed_ids[DC_OWED_OF_MESSAGE];
     char id[40], event_id[40], stored_id[40], body[40];
 };
 
@@ -51,7 +67,7 @@ static void look_said(void *data, const struct dc_db_result *const *results, siz
 {
     struct said *s = data;
     struct dc_message m = s->message;
-    s->is_stored = dc_repo_message_stored(results, n, &m, &s->is_new);
+    s->is_stored = dc_repo_message_stored(results, n, &m, &s->is_new, s->owed_ids);
     if (s->is_stored) {
         s->position = m.position;
         assert_true(dc_slice_copy_z(m.id, s->stored_id, sizeof(s->stored_id)));
@@ -81,7 +97,11 @@ static void say(struct fixture *f, struct said *s, struct dc_slice room_id, cons
                                         .username = s->message.username,
                                         .payload = DC_S("{}"),
                                         .created_at = s->message.created_at};
-    begin(dc_repo_message_insert(f->db, &s->message, &event), &s->outcome);
+    const struct dc_owed_message owed = {.subject = DC_S("city.chat.room"),
+                                         .head = DC_S("{\"offset\":"),
+                                         .tail = DC_S(",\"body\":\"x\"}"),
+                                         .event = DC_S("{\"kind\":\"room_message\"}")};
+    begin(dc_repo_message_insert(f->db, &s->message, &event, &owed), &s->outcome);
 }
 
 static void say_and_wait(struct fixture *f, struct said *s, struct dc_slice room_id,
@@ -126,7 +146,7 @@ struct loaded {
 static void look_loaded(void *data, const struct dc_db_result *const *results, size_t n)
 {
     struct loaded *l = data;
-    assert_int_equal(n, 2);
+    assert_int_equal(n, 3);
     assert_true(dc_slice_copy_z(dc_repo_read_epoch(results[0]), l->epoch, sizeof(l->epoch)));
     l->unusable = dc_repo_read_rooms(results[1], l->rooms);
 }
@@ -181,11 +201,13 @@ static void an_ensured_room_is_made_once_and_never_changed(void **state)
     struct loaded l;
     struct said said;
     struct dc_room_row row = room_row("general");
+    const struct dc_owed_room owed = owed_room();
     row.is_default = true;
-    do_batch(f, dc_repo_room_ensure(f->db, &row), NULL, NULL);
+    do_batch(f, dc_repo_room_ensure(f->db, &row, &owed), NULL, NULL);
     say_and_wait(f, &said, row.id, "u_1", 1, NULL);
     row.name = DC_S("Another name");
-    do_batch(f, dc_repo_room_ensure(f->db, &row), NULL, NULL);
+    row.created_at.ms++; /* another process, a moment later */
+    do_batch(f, dc_repo_room_ensure(f->db, &row, &owed), NULL, NULL);
     load(f, &l);
     assert_int_equal(dc_city_rooms_count(l.rooms), 1);
     const struct dc_city_room *room = dc_city_rooms_find(l.rooms, row.id);
@@ -193,6 +215,9 @@ static void an_ensured_room_is_made_once_and_never_changed(void **state)
     assert_true(room->row.is_default);
     assert_int_equal(room->last_position, 1);
     dc_city_rooms_destroy(l.rooms);
+    /* Owed once, by who made it. */
+    assert_int_equal(
+        count_of(f, "select count(*) from outbox where subject = '" DC_ROOM_SUBJECT "'"), 1);
 }
 
 static void a_taken_slug_or_id_is_a_conflict_and_leaves_nothing_behind(void **state)
@@ -207,13 +232,15 @@ static void a_taken_slug_or_id_is_a_conflict_and_leaves_nothing_behind(void **st
     for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
         struct outcome o = {0};
         const struct dc_feed_event event = feed_event("evt_late", rows[i].id);
-        begin(dc_repo_room_create(f->db, &rows[i], &event), &o);
+        const struct dc_owed_room owed = owed_room();
+        begin(dc_repo_room_create(f->db, &rows[i], &event, &owed), &o);
         await(f, &o);
         assert_int_equal(o.status, DC_CONFLICT);
     }
     assert_int_equal(count_of(f, "select count(*) from city_rooms"), 1);
     assert_int_equal(count_of(f, "select count(*) from city_room_heads"), 1);
     assert_int_equal(count_of(f, "select count(*) from city_feed_events where id = 'evt_late'"), 0);
+    assert_int_equal(count_of(f, "select count(*) from outbox"), DC_OWED_OF_ROOM);
 }
 
 static void rooms_are_read_in_list_order_and_unusable_ones_are_left_out(void **state)
@@ -233,7 +260,8 @@ static void rooms_are_read_in_list_order_and_unusable_ones_are_left_out(void **s
         struct dc_room_row row = room_row(made[i].slug);
         row.is_default = made[i].is_default;
         row.created_at.ms = made[i].ms;
-        do_batch(f, dc_repo_room_ensure(f->db, &row), NULL, NULL);
+        const struct dc_owed_room owed = owed_room();
+        do_batch(f, dc_repo_room_ensure(f->db, &row, &owed), NULL, NULL);
     }
     place_exec(&f->place, "insert into city_rooms (id, slug, name, created_at)"
                           " select 'a b', 'Bad Slug', 'x', created_at from city_rooms limit 1;"
@@ -358,6 +386,163 @@ static void a_message_to_an_unknown_room_is_not_stored_and_hurts_no_neighbour(vo
     assert_int_equal(count_of(f, "select count(*) from city_feed_events"
                                  " where id = 'evt_city_u_1_2'"),
                      0);
+}
+
+/* --- what a message owes --- */
+
+static void assert_text(struct fixture *f, const char *sql, const char *want)
+{
+    char *text = place_query(&f->place, sql);
+    assert_non_null(text);
+    assert_string_equal(text, want);
+    dc_free(text);
+}
+
+static void a_message_owes_itself_with_its_position_and_then_its_event(void **state)
+{
+    struct fixture *f = *state;
+    struct said first, second;
+    make_room(f, "a");
+    say_and_wait(f, &first, DC_S("room_city_a"), "u_1", 1, NULL);
+    say_and_wait(f, &second, DC_S("room_city_a"), "u_1", 2, NULL);
+    assert_true(first.owed_ids[0] < first.owed_ids[1]);
+    assert_true(first.owed_ids[1] < second.owed_ids[0]);
+    assert_int_equal(count_of(f, "select count(*) from outbox where key = 'room_city_a'"),
+                     DC_OWED_OF_ROOM + 2 * DC_OWED_OF_MESSAGE);
+    assert_text(f, "select payload from outbox where message_id = 'm_city_u_1_2'",
+                "{\"offset\":2,\"body\":\"x\"}");
+    assert_text(f, "select subject from outbox where message_id = 'm_city_u_1_2'",
+                "city.chat.room");
+    assert_text(f, "select payload from outbox where message_id = 'evt_city_u_1_2'",
+                "{\"kind\":\"room_message\"}");
+    assert_int_equal(count_of(f, "select position from outbox where message_id = 'm_city_u_1_2'"),
+                     2);
+    assert_int_equal(count_of(f, "select count(*) from outbox where message_id = 'evt_city_u_1_2'"
+                                 " and position is null and subject = '" DC_FEED_SUBJECT "'"),
+                     1);
+}
+
+static void what_is_not_stored_owes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct said said;
+    make_room(f, "a");
+    say_and_wait(f, &said, DC_S("room_city_a"), "u_1", 1, "key");
+    int64_t owed = count_of(f, "select count(*) from outbox");
+    say_and_wait(f, &said, DC_S("room_city_a"), "u_1", 2, "key"); /* a retry */
+    assert_false(said.is_new);
+    say_and_wait(f, &said, DC_S("room_city_nowhere"), "u_1", 3, NULL);
+    assert_false(said.is_stored);
+    assert_int_equal(count_of(f, "select count(*) from outbox"), owed);
+}
+
+static void the_text_of_a_message_is_whole_once_its_number_is_in_place(void **state)
+{
+    const struct dc_message m = {.id = DC_S("m_1"),
+                                 .room_id = DC_S("room_city_a"),
+                                 .author_user_id = DC_S("u_1"),
+                                 .username = DC_S("N\"ame"),
+                                 .body = DC_S("two\nlines"),
+                                 .position = 1234567,
+                                 .created_at = noon};
+    struct dc_strbuf open = {0};
+    struct dc_strbuf whole = {0};
+    struct dc_strbuf built = {0};
+    struct dc_jsonw w;
+    (void)state;
+    size_t at = dc_message_write_open(&m, &open);
+    dc_strbuf_add(&built, dc_slice_make(open.ptr, at));
+    dc_strbuf_add_u64(&built, m.position);
+    dc_strbuf_add(&built, dc_slice_make(open.ptr + at, open.len - at));
+    dc_jsonw_init(&w, &whole);
+    dc_message_write(&m, &w);
+    assert_true(dc_slice_eq(dc_strbuf_slice(&built), dc_strbuf_slice(&whole)));
+    dc_strbuf_free(&open);
+    dc_strbuf_free(&whole);
+    dc_strbuf_free(&built);
+}
+
+static void count_key(void *data, struct dc_slice key)
+{
+    size_t *sum = data;
+    *sum += dc_slice_eq(key, DC_S("room_city_b")) ? 100 : 1;
+}
+
+static void look_keys(void *data, const struct dc_db_result *const *results, size_t n)
+{
+    assert_int_equal(n, 3);
+    assert_true(dc_outbox_read_keys(results[2], count_key, data));
+}
+
+static void a_load_tells_which_rooms_owe_something(void **state)
+{
+    struct fixture *f = *state;
+    struct said said;
+    size_t sum = 0;
+    make_room(f, "a");
+    make_room(f, "b");
+    say_and_wait(f, &said, DC_S("room_city_b"), "u_1", 1, NULL);
+    place_exec(&f->place, "delete from outbox where key = 'room_city_a'");
+    do_batch(f, dc_repo_load(f->db), look_keys, &sum);
+    assert_int_equal(sum, 100);
+}
+
+/* --- rooms of other processes --- */
+
+struct found {
+    struct dc_city_rooms *rooms;
+    size_t n_added;
+};
+
+static void on_added(void *data, struct dc_city_room *room)
+{
+    struct found *found = data;
+    found->n_added++;
+    assert_false(room->is_announced);
+}
+
+static void look_found(void *data, const struct dc_db_result *const *results, size_t n)
+{
+    struct found *found = data;
+    assert_int_equal(n, 1);
+    dc_repo_read_unknown_rooms(results[0], found->rooms, on_added, found);
+}
+
+static void a_room_is_found_by_id_or_slug_and_added_once(void **state)
+{
+    struct fixture *f = *state;
+    struct found found = {.rooms = dc_city_rooms_create()};
+    struct said said;
+    make_room(f, "a");
+    make_room(f, "b");
+    say_and_wait(f, &said, DC_S("room_city_b"), "u_1", 1, NULL);
+    do_batch(f, dc_repo_room(f->db, DC_S("a")), look_found, &found);
+    assert_int_equal(found.n_added, 1);
+    do_batch(f, dc_repo_room(f->db, DC_S("room_city_b")), look_found, &found);
+    assert_int_equal(found.n_added, 2);
+    assert_int_equal(dc_city_rooms_find(found.rooms, DC_S("b"))->last_position, 1);
+    /* Known: its position is not moved behind the back of its sockets. */
+    say_and_wait(f, &said, DC_S("room_city_b"), "u_1", 2, NULL);
+    do_batch(f, dc_repo_room(f->db, DC_S("b")), look_found, &found);
+    do_batch(f, dc_repo_room(f->db, DC_S("nowhere")), look_found, &found);
+    assert_int_equal(found.n_added, 2);
+    assert_int_equal(dc_city_rooms_find(found.rooms, DC_S("b"))->last_position, 1);
+    dc_city_rooms_destroy(found.rooms);
+}
+
+static void several_rooms_are_found_by_their_ids(void **state)
+{
+    struct fixture *f = *state;
+    struct found found = {.rooms = dc_city_rooms_create()};
+    make_room(f, "a");
+    make_room(f, "b");
+    make_room(f, "c");
+    do_batch(f,
+             dc_repo_rooms(f->db, DC_S("[\"room_city_c\",\"room_city_a\",\"room_city_nowhere\"]")),
+             look_found, &found);
+    assert_int_equal(found.n_added, 2);
+    assert_null(dc_city_rooms_find(found.rooms, DC_S("b")));
+    dc_city_rooms_destroy(found.rooms);
 }
 
 /* --- pages --- */
@@ -555,6 +740,37 @@ static void the_feed_pages_through_events_of_the_same_millisecond(void **state)
     assert_int_equal(feed.n_rows, 0);
 }
 
+static void look_since(void *data, const struct dc_db_result *const *results, size_t n)
+{
+    struct feed *feed = data;
+    assert_int_equal(n, 1);
+    feed->n_rows = dc_db_rows(results[0]);
+    assert_true(feed->n_rows <= DC_ARRAY_LEN(feed->ids));
+    for (size_t i = 0; i < feed->n_rows; i++) {
+        struct dc_feed_event e;
+        dc_repo_read_feed(results[0], i, &e);
+        assert_true(dc_slice_copy_z(e.id, feed->ids[i], sizeof(feed->ids[i])));
+    }
+}
+
+static void the_feed_is_read_on_from_a_time_oldest_first(void **state)
+{
+    struct fixture *f = *state;
+    struct feed feed = {0};
+    struct said said;
+    make_room(f, "a"); /* evt_a, at noon */
+    say_and_wait(f, &said, DC_S("room_city_a"), "u", 2, NULL);
+    say_and_wait(f, &said, DC_S("room_city_a"), "u", 1, NULL);
+    do_batch(f, dc_repo_feed_since(f->db, noon, 10), look_since, &feed);
+    assert_int_equal(feed.n_rows, 3);
+    assert_string_equal(feed.ids[0], "evt_a");
+    assert_string_equal(feed.ids[1], "evt_city_u_1");
+    assert_string_equal(feed.ids[2], "evt_city_u_2");
+    do_batch(f, dc_repo_feed_since(f->db, (struct dc_utc){noon.ms + 1}, 1), look_since, &feed);
+    assert_int_equal(feed.n_rows, 1);
+    assert_string_equal(feed.ids[0], "evt_city_u_1");
+}
+
 int main(int argc, char **argv)
 {
     bool is_postgres = argc == 2 && strcmp(argv[1], "postgres") == 0;
@@ -579,10 +795,17 @@ int main(int argc, char **argv)
         CASE(retries_that_share_a_commit_store_one_message),
         CASE(a_key_is_the_author_s_own_in_one_room),
         CASE(a_message_to_an_unknown_room_is_not_stored_and_hurts_no_neighbour),
+        CASE(a_message_owes_itself_with_its_position_and_then_its_event),
+        CASE(what_is_not_stored_owes_nothing),
+        CASE(the_text_of_a_message_is_whole_once_its_number_is_in_place),
+        CASE(a_load_tells_which_rooms_owe_something),
+        CASE(a_room_is_found_by_id_or_slug_and_added_once),
+        CASE(several_rooms_are_found_by_their_ids),
         CASE(pages_ask_for_one_row_more_than_they_show),
         CASE(a_cursor_of_another_room_or_of_nobody_is_not_found),
         CASE(the_heads_tell_the_newest_position_of_every_room),
         CASE(the_feed_pages_through_events_of_the_same_millisecond),
+        CASE(the_feed_is_read_on_from_a_time_oldest_first),
     };
     return cmocka_run_group_tests_name(is_postgres ? "repo postgres" : "repo sqlite", tests, NULL,
                                        NULL);

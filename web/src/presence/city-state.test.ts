@@ -65,6 +65,7 @@ function snapshot(
 ): PresenceServerFrame {
   return {
     type: 'snapshot',
+    state: 'fresh',
     rooms,
     city: { online_total: total, away_total: 0 },
     epoch: 'e',
@@ -133,6 +134,7 @@ test('every frame moves the cursor, a pong does not', () => {
 test('the total of the city is the one the server counts, not a sum of rooms', () => {
   const state = presenceFrame(loaded, {
     type: 'city.presence',
+    state: 'fresh',
     online_total: 7,
     away_total: 2,
     epoch: 'e',
@@ -179,6 +181,7 @@ test('the public stream lights the city for a passer-by', () => {
   const update: PresenceUpdate = {
     type: 'presence_update',
     timestamp: '2026-11-20T10:00:00.000Z',
+    state: 'fresh',
     city: { online_total: 4, away_total: 1, rooms_online: 1, agents_online: 0 },
     rooms: [
       {

@@ -1,0 +1,126 @@
+/* Rooms that this process does not know although they exist; dc_city_room_of() of city.h. */
+#include "roles/city/lookup.h"
+
+#include "base/input.h"
+#include "roles/city/catch_up.h"
+#include "roles/request.h"
+
+struct taking {
+    void (*added)(void *data, struct dc_city_room *room);
+    void *data;
+};
+
+static void on_added(void *data, struct dc_city_room *room)
+{
+    const struct taking *t = data;
+    if (room->last_position == 0) {
+        dc_relay_lane_known(&room->lane, 0);
+    }
+    if (t->added != NULL) {
+        t->added(t->data, room);
+    }
+}
+
+void dc_lookup_take(struct dc_city *city, const struct dc_db_result *r,
+                    void (*added)(void *data, struct dc_city_room *room), void *data)
+{
+    struct taking t = {added, data};
+    dc_repo_read_unknown_rooms(r, city->rooms, on_added, &t);
+}
+
+static bool may_ask(struct dc_city *city, struct dc_slice who)
+{
+    return dc_rate_limit_take(city->lookup_limit, who, dc_loop_now(city->ctx->loop)) == 0;
+}
+
+/* --- for messages of the bus --- */
+
+static void on_room(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                    size_t n, const struct dc_error *err)
+{
+    struct dc_city *city = data;
+    (void)n;
+    if (st != DC_OK) {
+        DC_LOG_WARN_EVENT(city->ctx->log, "city.lookup_failed", DC_LF_ERR(err));
+    } else if (!city->is_stopping && dc_db_rows(results[0]) == 1) {
+        dc_lookup_take(city, results[0], NULL, NULL);
+        /* Messages that came while nobody knew the room. */
+        struct dc_city_room *room =
+            dc_city_rooms_find(city->rooms, dc_db_get_text(results[0], 0, 0));
+        if (room != NULL) {
+            dc_catch_up_room(city, room);
+        }
+    }
+    dc_city_pending_end(city);
+}
+
+void dc_lookup_room(struct dc_city *city, struct dc_slice room_id)
+{
+    struct dc_error err = {0};
+    if (!may_ask(city, DC_S("bus"))) {
+        return; /* the next message of the room asks again */
+    }
+    if (dc_db_submit(dc_repo_room(city->ctx->db, room_id), on_room, city, NULL, &err) == DC_OK) {
+        dc_city_pending_begin(city);
+    } else {
+        DC_LOG_WARN_EVENT(city->ctx->log, "city.lookup_failed", DC_LF_ERR(&err));
+    }
+}
+
+/* --- for requests --- */
+
+/* Lives in the request's arena. */
+struct asking {
+    struct dc_city *city;
+    struct dc_http_request *r;
+    void (*again)(void *city, struct dc_http_request *r);
+};
+
+static void fail_unknown(struct dc_http_request *r)
+{
+    struct dc_error err = {0};
+    (void)dc_fail_code(&err, DC_NOT_FOUND, "room_not_found", "Room not found");
+    dc_http_reply_error(r, &err);
+}
+
+static void on_answer(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                      size_t n, const struct dc_error *err)
+{
+    const struct asking *a = data;
+    struct dc_city *city = a->city;
+    (void)n;
+    if (st != DC_OK) {
+        dc_http_reply_error(a->r, err);
+    } else {
+        dc_lookup_take(city, results[0], NULL, NULL);
+        city->looked_up = a->r;
+        a->again(city, a->r); /* a is gone with the request, perhaps */
+        city->looked_up = NULL;
+    }
+    dc_city_pending_end(city);
+}
+
+struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r,
+                                     void (*again)(void *city, struct dc_http_request *r))
+{
+    struct dc_slice name = dc_http_param(r, 0);
+    if (!dc_city_is_ready(city, r)) {
+        return NULL;
+    }
+    struct dc_city_room *room = dc_city_rooms_find(city->rooms, name);
+    if (room != NULL) {
+        return room;
+    }
+    bool is_possible = dc_room_id_is_valid(name) || dc_slug_is_valid(name);
+    if (city->looked_up == r || !is_possible || !may_ask(city, DC_S("requests"))) {
+        fail_unknown(r);
+        return NULL;
+    }
+    struct asking *a = dc_request_alloc(r, sizeof(*a));
+    if (a == NULL) {
+        return NULL;
+    }
+    *a = (struct asking){city, r, again};
+    dc_city_submit(city, r, dc_repo_room(city->ctx->db, name), on_answer, a);
+    return NULL;
+}

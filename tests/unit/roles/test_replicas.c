@@ -1,0 +1,460 @@
+/* Two processes of city-service over one database: what one commits reaches both, in order, once,
+ * whichever of them publishes it and whatever the bus loses. */
+#include "replica_fixture.h"
+
+/* --- saying --- */
+
+struct sent {
+    struct rig *rig;
+    bool is_done;
+    enum dc_status status;
+    uint64_t position;
+};
+
+static void on_sent(void *data, enum dc_status st, const struct dc_message *m,
+                    const struct dc_error *err)
+{
+    struct sent *s = data;
+    (void)err;
+    assert_false(s->is_done);
+    s->is_done = true;
+    s->status = st;
+    s->position = st == DC_OK ? m->position : 0;
+}
+
+static void say(struct rig *r, size_t i, const char *slug, struct sent *s)
+{
+    struct dc_error err = {0};
+    const struct dc_message_draft draft = {.room = replica_room(r, i, slug),
+                                           .user_id = i == 0 ? DC_S("u_0") : DC_S("u_1"),
+                                           .username = DC_S("Name"),
+                                           .body = DC_S("hello")};
+    *s = (struct sent){.rig = r};
+    assert_non_null(draft.room);
+    assert_int_equal(dc_city_message_send(r->replicas[i].city, &draft, on_sent, s, &err), DC_OK);
+}
+
+static void say_and_wait(struct rig *r, size_t i, const char *slug)
+{
+    struct sent s;
+    say(r, i, slug, &s);
+    RUN_UNTIL(r, s.is_done);
+    assert_int_equal(s.status, DC_OK);
+}
+
+static void on_stored(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                      size_t n, const struct dc_error *err)
+{
+    bool *is_done = data;
+    (void)results;
+    (void)n;
+    (void)err;
+    assert_int_equal(st, DC_OK);
+    *is_done = true;
+}
+
+/* As a process does that is killed between commit and publication. */
+static void store_and_die(struct rig *r, const char *room_id, int number)
+{
+    char id[40];
+    char event_id[40];
+    struct dc_arena arena;
+    struct dc_owed_message owed;
+    bool is_done = false;
+    snprintf(id, sizeof(id), "m_dead_%s_%d", room_id, number);
+    snprintf(event_id, sizeof(event_id), "evt_dead_%d", number);
+    const struct dc_message m = {.id = dc_slice_z(id),
+                                 .room_id = dc_slice_z(room_id),
+                                 .author_user_id = DC_S("u_2"),
+                                 .username = DC_S("Other"),
+                                 .body = DC_S("last words"),
+                                 .created_at = dc_utc_now()};
+    const struct dc_feed_event e = {.id = dc_slice_z(event_id),
+                                    .kind = DC_S("room_message"),
+                                    .room_id = m.room_id,
+                                    .user_id = m.author_user_id,
+                                    .username = m.username,
+                                    .payload = DC_S("{}"),
+                                    .created_at = m.created_at};
+    dc_arena_init(&arena, 1024, 0);
+    assert_true(dc_owed_message_make(&arena, &m, &e, &owed));
+    assert_int_equal(dc_db_submit(dc_repo_message_insert(r->f->db, &m, &e, &owed), on_stored,
+                                  &is_done, NULL, NULL),
+                     DC_OK);
+    RUN_UNTIL(r, is_done);
+    dc_arena_free(&arena);
+}
+
+/* A room made by a process that nobody hears of. */
+static void make_room_and_die(struct rig *r, const char *slug)
+{
+    char id[40];
+    char event_id[40];
+    struct dc_arena arena;
+    struct dc_owed_room owed;
+    bool is_done = false;
+    snprintf(id, sizeof(id), "room_city_%s", slug);
+    snprintf(event_id, sizeof(event_id), "evt_room_%s", slug);
+    const struct dc_room_row row = {.id = dc_slice_z(id),
+                                    .slug = dc_slice_z(slug),
+                                    .name = DC_S("A room"),
+                                    .created_at = dc_utc_now()};
+    const struct dc_feed_event e = {.id = dc_slice_z(event_id),
+                                    .kind = DC_S("system"),
+                                    .room_id = row.id,
+                                    .payload = DC_S("{}"),
+                                    .created_at = row.created_at};
+    dc_arena_init(&arena, 1024, 0);
+    assert_true(dc_owed_room_make(&arena, &row, &e, &owed));
+    assert_int_equal(dc_db_submit(dc_repo_room_create(r->f->db, &row, &e, &owed), on_stored,
+                                  &is_done, NULL, NULL),
+                     DC_OK);
+    RUN_UNTIL(r, is_done);
+    dc_arena_free(&arena);
+}
+
+/* Between the two the bus takes nothing, and what is owed then goes nowhere. */
+static void lose_from_here(struct rig *r)
+{
+    until_nothing_is_owed(r);
+    faulty_set(r->bus, FAULT_REFUSE, 0, SIZE_MAX);
+}
+
+static void lose_to_here(struct rig *r)
+{
+    place_exec(&r->f->place, "delete from outbox");
+    faulty_set(r->bus, FAULT_NONE, 0, 0);
+}
+
+/* The bus brings an event whose id its stream has forgotten. */
+static void repeat_event(struct rig *r, const char *id)
+{
+    char text[128];
+    int n = snprintf(text, sizeof(text),
+                     "{\"id\":\"%s\",\"created_at\":\"2026-11-20T10:15:00.123Z\"}", id);
+    assert_int_equal(dc_bus_publish(r->bus->inner, DC_S(DC_FEED_SUBJECT), DC_SLICE_NULL,
+                                    dc_slice_make(text, (size_t)n), NULL, NULL, NULL),
+                     DC_OK);
+}
+
+/* --- looking --- */
+
+static void enter(struct rig *r, const char *slug)
+{
+    for (size_t i = 0; i < N_REPLICAS; i++) {
+        dc_chat_enter_topics(r->replicas[i].city, replica_room(r, i, slug));
+    }
+}
+
+static void leave(struct rig *r, const char *slug)
+{
+    for (size_t i = 0; i < N_REPLICAS; i++) {
+        dc_chat_leave_topics(replica_room(r, i, slug));
+    }
+}
+
+static uint64_t heard(struct rig *r, size_t i, const char *slug)
+{
+    return dc_topic_offset(replica_room(r, i, slug)->chat);
+}
+
+/* The streams have every message and every event once, the messages of each room in order. */
+static void assert_streams(struct rig *r)
+{
+    static const char *const rooms[] = {"room_city_general", "room_city_plaza"};
+    size_t n = 0;
+    for (size_t room = 0; room < DC_ARRAY_LEN(rooms); room++) {
+        uint64_t last = 0;
+        for (size_t i = 0; i < r->n_records; i++) {
+            if (strcmp(r->records[i].room, rooms[room]) == 0) {
+                assert_int_equal(r->records[i].position, ++last);
+                n++;
+            }
+        }
+    }
+    assert_int_equal(n, r->n_records);
+    assert_int_equal(n, query_number(r, "select count(*) from city_room_messages"));
+    for (size_t i = 0; i < r->n_events; i++) {
+        for (size_t k = 0; k < i; k++) {
+            assert_string_not_equal(r->events[i], r->events[k]);
+        }
+    }
+    assert_int_equal(r->n_events, query_number(r, "select count(*) from city_feed_events"));
+}
+
+/* --- order --- */
+
+#define MANY 400
+
+static void say_at_random(struct rig *r, bool with_faults)
+{
+    static struct sent sent[MANY];
+    static const char *const slugs[] = {"general", "plaza"};
+    uint64_t counts[2] = {0};
+    size_t n_done = 0;
+    for (size_t n = 0; n < MANY;) {
+        uint64_t dice = dc_random_below(NULL, 100);
+        if (with_faults && dice < 3) {
+            faulty_set(r->bus, dice == 0 ? FAULT_NO_ACK : FAULT_REFUSE,
+                       (size_t)dc_random_below(NULL, 5), 1 + (size_t)dc_random_below(NULL, 10));
+        } else if (dice < 40) {
+            uv_run(dc_loop_uv(r->f->loop), UV_RUN_NOWAIT);
+        } else {
+            size_t room = dc_random_below(NULL, 3) == 0 ? 0 : 1; /* one is busier */
+            say(r, (size_t)dc_random_below(NULL, N_REPLICAS), slugs[room], &sent[n++]);
+            counts[room]++;
+        }
+    }
+    faulty_set(r->bus, FAULT_NONE, 0, 0);
+    while (n_done < MANY) {
+        n_done += sent[n_done].is_done ? 1 : 0;
+        uv_run(dc_loop_uv(r->f->loop), UV_RUN_NOWAIT);
+    }
+    until_nothing_is_owed(r);
+    for (size_t i = 0; i < N_REPLICAS; i++) {
+        for (size_t room = 0; room < 2; room++) {
+            RUN_UNTIL(r, heard(r, i, slugs[room]) == counts[room]);
+            /* The log has them all: nobody was skipped. */
+            assert_true(dc_topic_can_resume(replica_room(r, i, slugs[room])->chat,
+                                            r->replicas[i].city->epoch, 0));
+        }
+    }
+}
+
+static void what_both_say_reaches_both_in_one_order(void **state)
+{
+    struct rig *r = *state;
+    enter(r, "general");
+    enter(r, "plaza");
+    say_at_random(r, false);
+    assert_streams(r);
+    /* Mostly without the table, although each room is written to by both. */
+    for (size_t i = 0; i < N_REPLICAS; i++) {
+        assert_true(replica_metric(r, i, "daarion_relay_published_total{way=\"direct\"}") >
+                    MANY / 4);
+    }
+    leave(r, "general");
+    leave(r, "plaza");
+}
+
+static void so_it_does_while_the_bus_comes_and_goes(void **state)
+{
+    struct rig *r = *state;
+    enter(r, "general");
+    enter(r, "plaza");
+    say_at_random(r, true);
+    assert_streams(r);
+    leave(r, "general");
+    leave(r, "plaza");
+}
+
+/* --- deaths --- */
+
+static void what_a_killed_process_has_committed_is_published_by_another(void **state)
+{
+    struct rig *r = *state;
+    enter(r, "plaza");
+    listen_to_feed(r, 1);
+    say_and_wait(r, 0, "plaza");
+    store_and_die(r, "room_city_plaza", 1);
+    store_and_die(r, "room_city_plaza", 2);
+    until_nothing_is_owed(r);
+    RUN_UNTIL(r, heard(r, 0, "plaza") == 3 && heard(r, 1, "plaza") == 3);
+    RUN_UNTIL(r, count_heard(r, 1, "evt_dead_2") == 1);
+    assert_int_equal(count_heard(r, 1, "evt_dead_1"), 1);
+    assert_streams(r);
+    leave(r, "plaza");
+}
+
+static void who_speaks_next_brings_what_was_left_before_it(void **state)
+{
+    struct rig *r = *state;
+    enter(r, "plaza");
+    store_and_die(r, "room_city_plaza", 1);
+    say_and_wait(r, 0, "plaza");
+    RUN_UNTIL(r, heard(r, 1, "plaza") == 2);
+    until_nothing_is_owed(r);
+    assert_streams(r);
+    leave(r, "plaza");
+}
+
+static void what_a_stopped_process_could_not_publish_is_published_at_the_next_start(void **state)
+{
+    struct rig *r = *state;
+    replica_stop(r, 1);
+    faulty_set(r->bus, FAULT_STALL, 0, SIZE_MAX);
+    say_and_wait(r, 0, "plaza");
+    say_and_wait(r, 0, "general");
+    replica_stop(r, 0); /* the bus does not answer in time */
+    assert_int_equal(query_number(r, "select count(*) from outbox where position = 1"), 2);
+    faulty_set(r->bus, FAULT_NONE, 0, 0);
+    replica_start(r, 0);
+    until_nothing_is_owed(r);
+    RUN_UNTIL(r, r->n_records == 2);
+    assert_int_equal(replica_room(r, 0, "plaza")->last_position, 1);
+    say_and_wait(r, 0, "plaza");
+    until_nothing_is_owed(r);
+    assert_streams(r);
+}
+
+static void writes_succeed_while_the_bus_is_away(void **state)
+{
+    struct rig *r = *state;
+    enter(r, "plaza");
+    faulty_set(r->bus, FAULT_REFUSE, 0, SIZE_MAX);
+    for (int i = 0; i < 20; i++) {
+        say_and_wait(r, (size_t)(i % N_REPLICAS), "plaza");
+    }
+    assert_int_equal(r->n_records, 0);
+    faulty_set(r->bus, FAULT_NONE, 0, 0);
+    until_nothing_is_owed(r);
+    RUN_UNTIL(r, heard(r, 0, "plaza") == 20 && heard(r, 1, "plaza") == 20);
+    assert_streams(r);
+    leave(r, "plaza");
+}
+
+/* --- rooms of others --- */
+
+static void a_room_made_by_another_process_is_found_by_who_asks_for_it(void **state)
+{
+    struct rig *r = *state;
+    make_room_and_die(r, "late");
+    assert_null(replica_room(r, 1, "late"));
+    assert_int_equal(ask(r, 1, "GET", "/city/rooms/late"), 200);
+    assert_non_null(replica_room(r, 1, "late"));
+    assert_int_equal(ask(r, 0, "GET", "/city/rooms/late/messages"), 200);
+    make_room_and_die(r, "later");
+    assert_int_equal(ask(r, 1, "POST", "/city/rooms/later/join"), 200);
+    assert_int_equal(ask(r, 1, "GET", "/city/rooms/never"), 404);
+    assert_int_equal(ask(r, 1, "GET", "/city/rooms/no%20slug"), 404);
+    /* Said in at once, by its id. */
+    say_and_wait(r, 1, "room_city_late");
+    until_nothing_is_owed(r);
+}
+
+static void questions_for_what_does_not_exist_are_limited(void **state)
+{
+    struct rig *r = *state;
+    const char *const reads = "daarion_db_batches_total{kind=\"read\"}";
+    int64_t before = replica_metric(r, 0, reads);
+    for (int i = 0; i < 300; i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "/city/rooms/nowhere-%d", i);
+        assert_int_equal(ask(r, 0, "GET", path), 404);
+    }
+    assert_true(replica_metric(r, 0, reads) - before < 300);
+}
+
+static void a_room_is_told_to_the_feed_once(void **state)
+{
+    struct rig *r = *state;
+    listen_to_feed(r, 1);
+    make_room_and_die(r, "late");
+    assert_int_equal(ask(r, 1, "GET", "/city/rooms/late"), 200); /* before its event */
+    until_nothing_is_owed(r);
+    RUN_UNTIL(r, count_heard(r, 1, "evt_room_late") == 1);
+    assert_int_equal(count_heard(r, 1, "room.created"), 1);
+}
+
+static void a_message_of_an_unknown_room_makes_it_known(void **state)
+{
+    struct rig *r = *state;
+    make_room_and_die(r, "late");
+    store_and_die(r, "room_city_late", 1);
+    place_exec(&r->f->place, "delete from outbox where subject = 'city.event.room'");
+    dc_relay_doubt(r->replicas[0].city->relay);
+    RUN_UNTIL(r, replica_room(r, 0, "late") != NULL && replica_room(r, 1, "late") != NULL);
+    RUN_UNTIL(r, replica_room(r, 0, "late")->last_position == 1);
+    until_nothing_is_owed(r);
+}
+
+/* --- a bus that was interrupted --- */
+
+static void after_an_interruption_rooms_and_messages_are_read_from_the_database(void **state)
+{
+    struct rig *r = *state;
+    enter(r, "plaza");
+    listen_to_feed(r, 0);
+    say_and_wait(r, 0, "plaza");
+    RUN_UNTIL(r, heard(r, 0, "plaza") == 1);
+    lose_from_here(r);
+    store_and_die(r, "room_city_plaza", 1);
+    make_room_and_die(r, "late");
+    store_and_die(r, "room_city_late", 2);
+    lose_to_here(r);
+    faulty_interrupt(r->bus);
+    RUN_UNTIL(r, heard(r, 0, "plaza") == 2 && heard(r, 1, "plaza") == 2);
+    RUN_UNTIL(r, replica_room(r, 0, "late") != NULL && replica_room(r, 1, "late") != NULL);
+    assert_int_equal(replica_room(r, 0, "late")->last_position, 1);
+    RUN_UNTIL(r, count_heard(r, 0, "room.created") == 1);
+    leave(r, "plaza");
+}
+
+static void after_an_interruption_the_feed_goes_on_with_what_it_missed(void **state)
+{
+    struct rig *r = *state;
+    listen_to_feed(r, 0);
+    say_and_wait(r, 1, "plaza");
+    RUN_UNTIL(r, count_heard(r, 0, "feed.event") == 1);
+    lose_from_here(r);
+    store_and_die(r, "room_city_plaza", 1);
+    store_and_die(r, "room_city_plaza", 2);
+    lose_to_here(r);
+    faulty_interrupt(r->bus);
+    RUN_UNTIL(r, count_heard(r, 0, "evt_dead_2") == 1);
+    assert_int_equal(count_heard(r, 0, "evt_dead_1"), 1);
+    assert_int_equal(count_heard(r, 0, "feed.event"), 3); /* the first one not again */
+    assert_int_equal(count_heard(r, 0, "reset"), 0);
+    /* It comes by the bus in the end: known. */
+    repeat_event(r, "evt_dead_2");
+    say_and_wait(r, 1, "plaza");
+    RUN_UNTIL(r, count_heard(r, 0, "feed.event") == 4);
+    assert_int_equal(count_heard(r, 0, "evt_dead_2"), 1);
+    assert_int_equal(replica_metric(r, 0, "daarion_city_duplicates_total{what=\"event\"}"), 1);
+}
+
+static void a_feed_that_missed_too_much_says_so(void **state)
+{
+    struct rig *r = *state;
+    listen_to_feed(r, 0);
+    lose_from_here(r);
+    for (int i = 0; i <= DC_FEED_MISSED_MAX; i++) {
+        store_and_die(r, "room_city_plaza", i);
+    }
+    lose_to_here(r);
+    faulty_interrupt(r->bus);
+    RUN_UNTIL(r, count_heard(r, 0, "\"type\":\"reset\",\"reason\":\"too_far_behind\"") == 1);
+    assert_int_equal(count_heard(r, 0, "feed.event"), 0);
+}
+
+int main(int argc, char **argv)
+{
+    bool is_postgres = argc == 2 && strcmp(argv[1], "postgres") == 0;
+    if (!is_postgres && (argc != 2 || strcmp(argv[1], "sqlite") != 0)) {
+        fprintf(stderr, "usage: test_replicas sqlite|postgres\n");
+        return 2;
+    }
+    if (is_postgres && getenv("TEST_DATABASE_URL") == NULL) {
+        fprintf(stderr, "skipped: TEST_DATABASE_URL is not set (script/with-postgres)\n");
+        return 77;
+    }
+    place_use_postgres(is_postgres);
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(what_both_say_reaches_both_in_one_order),
+        CASE(so_it_does_while_the_bus_comes_and_goes),
+        CASE(what_a_killed_process_has_committed_is_published_by_another),
+        CASE(who_speaks_next_brings_what_was_left_before_it),
+        CASE(what_a_stopped_process_could_not_publish_is_published_at_the_next_start),
+        CASE(writes_succeed_while_the_bus_is_away),
+        CASE(a_room_made_by_another_process_is_found_by_who_asks_for_it),
+        CASE(questions_for_what_does_not_exist_are_limited),
+        CASE(a_room_is_told_to_the_feed_once),
+        CASE(a_message_of_an_unknown_room_makes_it_known),
+        CASE(after_an_interruption_rooms_and_messages_are_read_from_the_database),
+        CASE(after_an_interruption_the_feed_goes_on_with_what_it_missed),
+        CASE(a_feed_that_missed_too_much_says_so),
+    };
+    return cmocka_run_group_tests_name(is_postgres ? "replicas postgres" : "replicas sqlite", tests,
+                                       NULL, NULL);
+}
