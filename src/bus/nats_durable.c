@@ -234,8 +234,11 @@ static void failed(struct dc_nats_consumer *c, const struct dc_error *err)
     if (err->status == DC_CLOSED) {
         return; /* resumed on the next connection */
     }
-    DC_LOG_WARN_EVENT(c->nats->log, "bus.consumer_later", DC_LF_Z("consumer", c->name),
-                      DC_LF_ERR(err));
+    if (!c->has_complained) {
+        c->has_complained = true;
+        DC_LOG_WARN_EVENT(c->nats->log, "bus.consumer_later", DC_LF_Z("consumer", c->name),
+                          DC_LF_ERR(err));
+    }
     if (err->cause == DC_NATS_ERR_STREAM_NOT_FOUND) {
         dc_nats_streams_doubt(c->nats);
     }
@@ -285,6 +288,7 @@ static void found(struct dc_nats_consumer *c, const json_t *info)
     c->heard_ms = dc_nats_now_ms(c->nats);
     c->was_found = true;
     c->is_told = false;
+    c->has_complained = false;
     dc_backoff_reset(&c->backoff);
     DC_LIST_FOREACH (it, &c->subs) {
         if (sub_of(it)->is_placed) {
@@ -412,8 +416,7 @@ static void on_stream(void *data, enum dc_status st, const json_t *answer,
         s->consumer->end = s->end;
         ask(s->consumer);
     } else if (st != DC_CLOSED) {
-        DC_LOG_WARN_EVENT(s->nats->log, "bus.subscribe_later",
-                          DC_LF_T("pattern", dc_nats_sub_pattern(s)), DC_LF_ERR(err));
+        dc_nats_sub_complain(s, err);
         dc_nats_wake_set(s->nats, &s->retry, dc_backoff_next_ms(&s->backoff));
     }
 }

@@ -22,6 +22,7 @@ struct dc_nats_consumer {
     bool is_asked;   /* to be looked at once more */
     bool was_found;  /* once: if it is gone it is made from the beginning */
     bool is_told;    /* subscribers know that */
+    bool has_complained;
     uint32_t resumed_in_round;
     uint32_t n_quiet; /* looked at without a message in between */
     uint64_t wanted; /* asked for and not delivered yet */

@@ -62,8 +62,7 @@ static void failed(struct dc_nats_sub *s, const struct dc_error *err)
     if (err->status == DC_CLOSED) {
         return; /* resumed on the next connection */
     }
-    DC_LOG_WARN_EVENT(s->nats->log, "bus.subscribe_later",
-                      DC_LF_T("pattern", dc_nats_sub_pattern(s)), DC_LF_ERR(err));
+    dc_nats_sub_complain(s, err);
     drop_consumer(s);
     if (err->cause == DC_NATS_ERR_STREAM_NOT_FOUND) {
         dc_nats_streams_doubt(s->nats);
@@ -86,6 +85,7 @@ static void on_created(void *data, enum dc_status st, const json_t *answer,
     const char *name = json_string_value(json_object_get(answer, "name"));
     (void)snprintf(s->consumer_name, sizeof(s->consumer_name), "%s", name == NULL ? "" : name);
     s->heard_ms = dc_nats_now_ms(s->nats);
+    s->has_complained = false;
     dc_backoff_reset(&s->backoff);
     dc_nats_outgoing_pass(s);
     if (dc_nats_number(answer, "num_pending") == 0 && !s->is_caught_up) {

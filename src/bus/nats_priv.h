@@ -58,6 +58,7 @@ struct dc_nats_sub {
     uint64_t end;                /* last sequence stored when it began */
     uint32_t holds;              /* callbacks in progress */
     bool is_caught_up, is_dead, is_refused;
+    bool has_complained; /* one line for each time that it cannot begin or go on */
 
     struct dc_nats_slot *slot; /* plain, ordered */
     struct dc_nats_call *call; /* ordered and durable: the request it waits for */
@@ -156,7 +157,7 @@ void dc_nats_stir(struct dc_bus_nats *b);
 /* answer is borrowed; NULL unless st is DC_OK.  DC_CLOSED: the connection is gone. */
 typedef void (*dc_nats_call_cb)(void *data, enum dc_status st, const json_t *answer,
                                 const struct dc_error *err);
-#define DC_NATS_CALL_TIMEOUT_MS 5000
+#define DC_NATS_CALL_TIMEOUT_MS 2000
 /* Only while it is up.  Asks $JS.API.<verb>.<stream>[.<more>]; cb runs in a later turn, once, or
  * never after dc_nats_call_cancel(). */
 struct dc_nats_call *dc_nats_call(struct dc_bus_nats *b, const char *verb, const char *stream,
@@ -223,6 +224,8 @@ void dc_nats_sub_tick(struct dc_nats_sub *s);
 /* false: it is gone, or the bus is closing.  Hold it meanwhile. */
 bool dc_nats_sub_tell_caught_up(struct dc_nats_sub *s);
 bool dc_nats_sub_tell_interrupted(struct dc_nats_sub *s);
+/* It cannot begin or go on now; later. */
+void dc_nats_sub_complain(struct dc_nats_sub *s, const struct dc_error *err);
 bool dc_nats_sub_deliver(struct dc_nats_sub *s, const struct dc_nats_in *in,
                          const struct dc_nats_meta *meta, struct dc_bus_ack *ack);
 

@@ -69,6 +69,15 @@ bool dc_nats_sub_deliver(struct dc_nats_sub *s, const struct dc_nats_in *in,
     return goes_on(s);
 }
 
+void dc_nats_sub_complain(struct dc_nats_sub *s, const struct dc_error *err)
+{
+    if (!s->has_complained) {
+        s->has_complained = true;
+        DC_LOG_WARN_EVENT(s->nats->log, "bus.subscribe_later",
+                          DC_LF_T("pattern", dc_nats_sub_pattern(s)), DC_LF_ERR(err));
+    }
+}
+
 /* --- plain --- */
 
 static void on_plain(void *owner, const struct dc_nats_in *in)

@@ -48,7 +48,7 @@ void dc_nats_durable_write(struct dc_strbuf *out, const char *stream, struct dc_
 /* Body of CONSUMER.MSG.NEXT. */
 void dc_nats_pull_write(struct dc_strbuf *out, uint64_t batch);
 #define DC_NATS_PULL_EXPIRES_MS   30000
-#define DC_NATS_PULL_HEARTBEAT_MS 5000
+#define DC_NATS_PULL_HEARTBEAT_MS 2000
 
 /* A whole number in an object; 0 when it is missing or negative. */
 uint64_t dc_nats_number(const json_t *object, const char *key_z);

@@ -57,8 +57,9 @@ char *ask_server(const char *subject, const char *body)
     natsMsg *answer = NULL;
     natsStatus s = NATS_NO_RESPONDERS;
     connect_beside();
-    while (s == NATS_NO_RESPONDERS) { /* JetStream of a server that has just started */
-        s = natsConnection_RequestString(&answer, beside, subject, body == NULL ? "" : body, 10000);
+    /* JetStream of a server that has just started, of a cluster without a leader yet */
+    while (s == NATS_NO_RESPONDERS || s == NATS_TIMEOUT) {
+        s = natsConnection_RequestString(&answer, beside, subject, body == NULL ? "" : body, 1000);
     }
     assert_int_equal(s, NATS_OK);
     char *text = dc_slice_dup_z(

@@ -132,15 +132,20 @@ test('rooms, messages, feed and epochs survive an ordinary stop', async () => {
   assert.deepEqual(await city.api.ok('GET', '/api/city/feed?limit=100'), feed);
 });
 
-test('presence does not outlive the process', async () => {
-  const user = person(city);
-  const room = await newRoom(city, user);
-  await openRoom(city.server, room.slug, user, { join: true });
-  await untilOnline(city, room, 1);
-  assert.equal((await city.api.ok('GET', `/api/city/rooms/${room.slug}`)).members_online, 1);
-  await city.server.kill();
-  await city.server.start();
-  assert.equal((await city.api.ok('GET', `/api/city/rooms/${room.slug}`)).members_online, 0);
+describe('presence after kill -9', () => {
+  const brief = useCity({ PRESENCE_LEASE_MS: 2000, PRESENCE_LEADER_LEASE_MS: 1000, ROOM_PRESENCE_THROTTLE_MS: 300 });
+
+  test('nobody is online for longer than the lease', async () => {
+    const user = person(brief);
+    const room = await newRoom(brief, user);
+    await openRoom(brief.server, room.slug, user, { join: true });
+    await untilOnline(brief, room, 1);
+    assert.equal((await brief.api.ok('GET', `/api/city/rooms/${room.slug}`)).members_online, 1);
+    await brief.server.kill();
+    await brief.server.start();
+    await untilOnline(brief, room, 0);
+    assert.equal((await brief.api.ok('GET', `/api/city/rooms/${room.slug}`)).members_online, 0);
+  });
 });
 
 test('stopping waits for the writes that were accepted', async () => {

@@ -314,8 +314,10 @@ describe('typing', () => {
     for (let i = 0; i < 5; i += 1) {
       sockets[0].send({ event: 'room.typing', typing: true });
     }
-    await sockets[0].barrier();
-    await sockets[1].barrier();
+    await sockets[1].nextFrame((frame, name) => name === 'RoomTyping' && frame.typing);
+    // The end of typing comes after whatever was told of its beginning.
+    sockets[0].send({ event: 'room.typing', typing: false });
+    await sockets[1].nextFrame((frame, name) => name === 'RoomTyping' && !frame.typing);
     assert.equal(sockets[1].all('RoomTyping').filter((frame) => frame.typing).length, 1);
   });
 

@@ -22,9 +22,9 @@
  * stopped itself.  From then on, and until the gateways have had
  * time to tell their sessions again, no lease ends: unknown is not offline.
  *
- * Who is online in the stream and was announced by nobody is held for one more lease of a session
- * (DC_HELD_PREFIX), in the rooms that name him, and then goes offline as anybody whose gateway has
- * died.  So a change of leaders makes nobody offline who is not, and no ghost lasts. */
+ * Who is online in the stream and was announced by nobody is held (DC_HELD_PREFIX), in the rooms
+ * that name him, for what can be left of a session's lease, and then goes offline as anybody whose
+ * gateway has died.  So a change of leaders makes nobody offline who is not, and no ghost lasts. */
 #ifndef DC_ROLES_PRESENCE_AGGREGATOR_AGGREGATOR_H
 #define DC_ROLES_PRESENCE_AGGREGATOR_AGGREGATOR_H
 

@@ -375,8 +375,11 @@ void dc_sweep_take_over(struct dc_aggregator *a)
     if (is_whole) {
         a->gen = m->user_gen;
     }
-    a->held_until_ms = dc_agg_now_ms(a) + a->ctx->settings->presence_lease_ms +
-                       a->ctx->settings->presence_close_grace_ms;
+    /* The lease of leadership has passed since the one before us was last heard, so what is left of
+     * a session that ended with it is shorter by as much. */
+    int64_t left_ms = a->ctx->settings->presence_lease_ms - dc_agg_leader_lease_ms(a);
+    int64_t least_ms = dc_agg_leader_lease_ms(a) / 2;
+    a->held_until_ms = dc_agg_now_ms(a) + (left_ms > least_ms ? left_ms : least_ms);
     start(a, !is_whole, DC_SWEEP_HOLD_USERS);
 }
 

@@ -123,22 +123,44 @@ static enum dc_status faulty_publish(struct dc_bus *bus, struct dc_slice subject
     return DC_OK;
 }
 
+struct faulty_sub {
+    struct dc_bus_sub base;
+    struct dc_list link;
+    struct dc_bus_sub *inner;
+    void (*interrupted)(void *data);
+    void *data;
+};
+
 static enum dc_status faulty_subscribe(struct dc_bus *bus, const struct dc_bus_sub_opts *opts,
                                        const struct dc_bus_stream *stream, dc_bus_cb cb, void *data,
                                        struct dc_bus_sub **out, struct dc_error *err)
 {
     struct faulty_bus *f = faulty_of(bus);
+    struct faulty_sub *s = dc_calloc(1, sizeof(*s));
     (void)stream;
-    if (opts->interrupted != NULL) {
-        assert_true(f->n_subs < FAULTY_MAX_SUBS);
-        f->subs[f->n_subs].interrupted = opts->interrupted;
-        f->subs[f->n_subs++].data = data;
+    s->base.backend = bus->backend;
+    s->interrupted = opts->interrupted;
+    s->data = data;
+    enum dc_status st = dc_bus_subscribe(f->inner, opts, cb, data, &s->inner, err);
+    if (st != DC_OK) {
+        dc_free(s);
+        return st;
     }
-    return dc_bus_subscribe(f->inner, opts, cb, data, out, err);
+    dc_list_push_back(&f->subs, &s->link);
+    *out = &s->base;
+    return DC_OK;
 }
 
-static const struct dc_bus_backend faulty_backend = {.publish = faulty_publish,
-                                                     .subscribe = faulty_subscribe};
+static void faulty_unsubscribe(struct dc_bus_sub *sub)
+{
+    struct faulty_sub *s = DC_CONTAINER_OF(sub, struct faulty_sub, base);
+    dc_bus_unsubscribe(s->inner);
+    dc_list_remove(&s->link);
+    dc_free(s);
+}
+
+static const struct dc_bus_backend faulty_backend = {
+    .publish = faulty_publish, .subscribe = faulty_subscribe, .unsubscribe = faulty_unsubscribe};
 
 struct faulty_bus *faulty_open(struct dc_loop *loop, struct dc_metrics *metrics)
 {
@@ -150,12 +172,14 @@ struct faulty_bus *faulty_open(struct dc_loop *loop, struct dc_metrics *metrics)
     dc_turn_init(&f->turn, on_turn);
     dc_list_init(&f->failing);
     dc_list_init(&f->stalled);
+    dc_list_init(&f->subs);
     return f;
 }
 
 void faulty_close(struct faulty_bus *f, void (*closed)(void *data), void *data)
 {
-    assert_true(dc_list_is_empty(&f->failing) && dc_list_is_empty(&f->stalled));
+    assert_true(dc_list_is_empty(&f->failing) && dc_list_is_empty(&f->stalled) &&
+                dc_list_is_empty(&f->subs));
     dc_turn_cancel(&f->turn);
     dc_bus_close(f->inner, closed, data);
     dc_free(f);
@@ -183,7 +207,10 @@ void faulty_release(struct faulty_bus *f)
 
 void faulty_interrupt(struct faulty_bus *f)
 {
-    for (size_t i = 0; i < f->n_subs; i++) {
-        f->subs[i].interrupted(f->subs[i].data);
+    DC_LIST_FOREACH_SAFE (it, &f->subs) {
+        struct faulty_sub *s = DC_LIST_ENTRY(it, struct faulty_sub, link);
+        if (s->interrupted != NULL) {
+            s->interrupted(s->data);
+        }
     }
 }

@@ -15,7 +15,6 @@ enum fault {
     FAULT_INVALID, /* DC_TOO_LARGE at once */
 };
 
-#define FAULTY_MAX_SUBS 16
 struct faulty_bus {
     struct dc_bus bus; /* first */
     struct dc_bus *inner;
@@ -26,15 +25,11 @@ struct faulty_bus {
     size_t skip;  /* so many are let through before … */
     size_t count; /* … so many meet the fault; SIZE_MAX: all */
     size_t n_published, n_stalled;
-    struct {
-        void (*interrupted)(void *data);
-        void *data;
-    } subs[FAULTY_MAX_SUBS];
-    size_t n_subs;
+    struct dc_list subs;
 };
 
 struct faulty_bus *faulty_open(struct dc_loop *loop, struct dc_metrics *metrics);
-/* All that is accepted must have ended. */
+/* All that is accepted must have ended, and all subscriptions. */
 void faulty_close(struct faulty_bus *f, void (*closed)(void *data), void *data);
 /* From now on; after skip messages, count of them. */
 void faulty_set(struct faulty_bus *f, enum fault fault, size_t skip, size_t count);

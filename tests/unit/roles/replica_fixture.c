@@ -39,7 +39,7 @@ static void open_backends(struct rig *r, struct replica *p)
 {
     struct dc_error err = {0};
     struct dc_db_opts db = r->f->opts;
-    const struct dc_kv_opts kv = {.deadline_ms = 1000};
+    const struct dc_kv_opts kv = {.deadline_ms = 1000, .metrics = p->ctx.metrics};
     db.log = p->ctx.log;
     db.metrics = p->ctx.metrics;
     db.health = NULL;
@@ -83,6 +83,7 @@ void replica_start(struct rig *r, size_t i)
                                         .body_timeout_ms = 60000,
                                         .keepalive_timeout_ms = 60000};
     p->is_ready = false;
+    p->ctx.health = dc_health_create();
     p->ctx.public_router = dc_router_create();
     p->ctx.internal_router = dc_router_create();
     assert_int_equal(dc_sse_hub_create(r->f->loop, 60000, &p->ctx.sse, &err), DC_OK);
@@ -112,6 +113,7 @@ void replica_stop(struct rig *r, size_t i)
     RUN_UNTIL(r, p->is_stopped);
     p->city = NULL;
     dc_sse_hub_destroy(p->ctx.sse);
+    dc_health_destroy(p->ctx.health);
     dc_router_destroy(p->ctx.public_router);
     dc_router_destroy(p->ctx.internal_router);
 }
@@ -155,7 +157,6 @@ int rig_setup(void **state)
         p->ctx.settings = &r->settings;
         p->ctx.bus = &r->bus->bus;
         p->ctx.metrics = dc_metrics_create();
-        p->ctx.health = dc_health_create();
         p->ctx.hub = dc_hub_create(r->f->loop, p->ctx.metrics);
         p->ctx.auth.is_open = true;
         open_backends(r, p);
@@ -179,7 +180,6 @@ int rig_teardown(void **state)
         RUN_UNTIL(r, p->is_db_closed && p->is_kv_closed);
         dc_hub_destroy(p->ctx.hub);
         dc_metrics_destroy(p->ctx.metrics);
-        dc_health_destroy(p->ctx.health);
     }
     dc_bus_unsubscribe(r->chat_recorder);
     dc_bus_unsubscribe(r->event_recorder);
