@@ -96,8 +96,8 @@ enum dc_status dc_bus_subscribe(struct dc_bus *bus, const struct dc_bus_sub_opts
         if (len == 0 || len > DC_BUS_SUBJECT_MAX_BYTES) {
             return dc_fail(err, DC_INVALID, 0, "bus: the name of a durable consumer is invalid");
         }
-        if (stream == NULL) {
-            return dc_fail(err, DC_UNSUPPORTED, 0, "bus: durable consumers need a stream");
+        if (stream == NULL || opts->start == DC_BUS_LIVE) {
+            return dc_fail(err, DC_UNSUPPORTED, 0, "bus: durable consumers need a stream, from a place in it");
         }
     }
     return bus->backend->subscribe(bus, opts, stream, cb, data, out, err);

@@ -75,18 +75,18 @@ void dc_bus_on_ready(struct dc_bus *bus, void (*ready)(void *data, const struct 
 void dc_bus_close(struct dc_bus *bus, void (*closed)(void *data), void *data);
 
 /* subject and payload (<= 256 KiB, else DC_TOO_LARGE) are copied; an invalid subject or a too long
- * id (or one with control characters) is DC_INVALID.  id: for duplicates within the stream's window; empty: none.  A duplicate is
- * acknowledged with the sequence of the first and reaches nobody.  With cb: acknowledged by the
- * stream (plain subjects: handed to the transport, sequence 0), else fire and forget (failures are
- * counted, *op is NULL). DC_LIMIT when the outgoing queue is full.  Cancelling gives up waiting,
- * not the message.
+ * id (or one with control characters) is DC_INVALID.  id: for duplicates within the stream's
+ * window; empty: none.  A duplicate is acknowledged with the sequence of the first and reaches
+ * nobody.  With cb: acknowledged by the stream (plain subjects: handed to the transport, sequence
+ * 0), else fire and forget (failures are counted, *op is NULL). DC_LIMIT when the outgoing queue is
+ * full.  Cancelling gives up waiting, not the message.
  *
- * Over NATS the messages of a process are stored in the order of publishing, and callbacks of stream
- * messages run in that order.  What was not acknowledged when the connection broke is sent again,
- * and falls away if it had been stored (every message of a stream travels with an id, its own or
- * one made for it); plain ones are not sent again.  Only where a stream of a cluster loses messages
- * in the middle of a batch (its leader changes) may others have been stored before them; then
- * messages without an id are repeated behind, so that the last value of a subject is right.
+ * Over NATS the messages of a process are stored in the order of publishing, and callbacks of
+ * stream messages run in that order.  What was not acknowledged when the connection broke is sent
+ * again, and falls away if it had been stored (every message of a stream travels with an id, its
+ * own or one made for it); plain ones are not sent again.  Only where a stream of a cluster loses
+ * messages in the middle of a batch (its leader changes) may others have been stored before them;
+ * then messages without an id are repeated behind, so that the last value of a subject is right.
  * Given up at the deadline: DC_UNAVAILABLE if it was never sent, DC_TIMEOUT if it may yet have been
  * stored.  DC_TOO_LARGE or DC_INVALID when the server refuses it for good. */
 typedef void (*dc_bus_publish_cb)(void *data, enum dc_status st, uint64_t sequence,
@@ -95,9 +95,9 @@ DC_MUST_USE enum dc_status dc_bus_publish(struct dc_bus *bus, struct dc_slice su
                                           struct dc_slice id, struct dc_slice payload,
                                           dc_bus_publish_cb cb, void *data, struct dc_op **op);
 
-/* Removes what a stream keeps of this one subject (no pattern), so that DC_BUS_LAST does not find it
- * any more; messages already on their way still arrive, and later ones are kept as ever.  Takes its
- * place in the order of publishing.  Fire and forget: failures are counted and logged.  A plain
+/* Removes what a stream keeps of this one subject (no pattern), so that DC_BUS_LAST does not find
+ * it any more; messages already on their way still arrive, and later ones are kept as ever.  Takes
+ * its place in the order of publishing.  Fire and forget: failures are counted and logged.  A plain
  * subject is DC_INVALID. */
 DC_MUST_USE enum dc_status dc_bus_forget(struct dc_bus *bus, struct dc_slice subject);
 
@@ -119,6 +119,12 @@ enum dc_bus_start {
     DC_BUS_LAST,      /* newest message of each matching subject first, then new ones */
     DC_BUS_ALL,       /* everything kept */
     DC_BUS_AFTER_SEQ, /* everything after .after_sequence (one not yet reached: NEW) */
+    /* What passes from now on, at the moment at which it is published, perhaps before its stream
+     * has it: goes on while a cluster looks for a new leader of the stream.  At most once, as plain
+     * subjects are; of several publishers not in the order of the stream; a message that was
+     * published again may come again.  For readers who can do without: who mend what they miss from
+     * elsewhere.  Not for durable consumers (DC_UNSUPPORTED). */
+    DC_BUS_LIVE,
 };
 struct dc_bus_sub_opts {
     struct dc_slice pattern;

@@ -213,6 +213,7 @@ void dc_bus_cursor_open(struct dc_bus_mstream *s, struct dc_bus_cursor *c,
     *c = (struct dc_bus_cursor){0};
     switch (opts->start) {
     case DC_BUS_NEW:
+    case DC_BUS_LIVE: /* published and stored is the same here */
         c->pos = s->last_sequence;
         break;
     case DC_BUS_LAST:

@@ -303,7 +303,8 @@ static enum dc_status nats_subscribe(struct dc_bus *bus, const struct dc_bus_sub
     if (b->is_closing) {
         return dc_fail(err, DC_CLOSED, 0, "bus: closing");
     }
-    struct dc_nats_sub *s = dc_nats_sub_create(b, opts, stream_at(b, stream), cb, data);
+    struct dc_nats_stream *home = opts->start == DC_BUS_LIVE ? NULL : stream_at(b, stream);
+    struct dc_nats_sub *s = dc_nats_sub_create(b, opts, home, cb, data);
     if (opts->durable != NULL) {
         enum dc_status st = dc_nats_durable_join(s, opts, err);
         if (st != DC_OK) {
@@ -316,8 +317,8 @@ static enum dc_status nats_subscribe(struct dc_bus *bus, const struct dc_bus_sub
     return DC_OK;
 }
 
-static void nats_on_ready(struct dc_bus *bus,
-                          void (*ready)(void *data, const struct dc_error *err), void *data)
+static void nats_on_ready(struct dc_bus *bus, void (*ready)(void *data, const struct dc_error *err),
+                          void *data)
 {
     struct dc_bus_nats *b = nats_of(bus);
     b->ready = ready;
@@ -339,15 +340,14 @@ enum dc_status dc_bus_nats_open(struct dc_loop *loop, const struct dc_bus_opts *
     b->log = opts->log;
     b->health = opts->health;
     b->replicas = opts->replicas == 0 ? 1 : opts->replicas;
-    b->publish_deadline_ms = opts->publish_deadline_ms == 0 ? PUBLISH_DEADLINE_DEFAULT_MS
-                                                            : opts->publish_deadline_ms;
+    b->publish_deadline_ms =
+        opts->publish_deadline_ms == 0 ? PUBLISH_DEADLINE_DEFAULT_MS : opts->publish_deadline_ms;
     enum dc_status st = dc_nats_link_open(loop, opts, &link_events, b, &b->link, err);
     if (st != DC_OK) {
         dc_free(b);
         return st;
     }
-    (void)snprintf(b->nonce, sizeof(b->nonce), "%016llx",
-                   (unsigned long long)dc_random_u64(NULL));
+    (void)snprintf(b->nonce, sizeof(b->nonce), "%016llx", (unsigned long long)dc_random_u64(NULL));
     b->n_streams = b->bus.n_streams;
     b->streams = dc_calloc(b->n_streams, sizeof(*b->streams));
     for (size_t i = 0; i < b->n_streams; i++) {

@@ -334,6 +334,7 @@ static struct dc_nats_start start_of(const struct dc_nats_consumer *c)
         return start; /* it was there and is gone */
     }
     switch (c->start) {
+    case DC_BUS_LIVE: /* refused for durable consumers */
     case DC_BUS_NEW:
         start.sequence = c->end + 1;
         break;

@@ -128,6 +128,7 @@ static void place(struct dc_nats_sub *s)
     s->end = end;
     s->next = 1;
     switch (s->start) {
+    case DC_BUS_LIVE: /* has no place in the stream */
     case DC_BUS_NEW:
         s->next = end + 1;
         break;

@@ -4,8 +4,8 @@
 static const struct dc_db_stmt insert_owed = {
     .sql = DC_OUTBOX_INSERT "values ($1, $2, $3, $4, $5, $6)" DC_OUTBOX_RETURNING};
 static const struct dc_db_stmt select_keys = {
-    .sql = "select o.key, count(*) from (select key from outbox order by id limit $1) o"
-           " group by o.key"};
+    .sql = "select o.key, count(*), count(o.position) from"
+           " (select key, position from outbox order by id limit $1) o group by o.key"};
 static const struct dc_db_stmt select_page = {
     .sql = "select id, subject, message_id, payload from outbox where id <= $1"
            " order by id limit $2"};
@@ -51,7 +51,9 @@ bool dc_outbox_read_keys(const struct dc_db_result *r, void (*cb)(void *data, st
         return false;
     }
     for (size_t i = 0; i < dc_db_rows(r); i++) {
-        cb(data, dc_db_get_text(r, i, 0));
+        if (dc_db_get_int(r, i, 2) > 0) {
+            cb(data, dc_db_get_text(r, i, 0));
+        }
     }
     return true;
 }

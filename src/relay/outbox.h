@@ -26,8 +26,8 @@ void dc_outbox_add(struct dc_db_batch *b, const struct dc_owed *owed, struct dc_
 /* The id of a row of such a result; 0: there is no such row. */
 int64_t dc_outbox_id(const struct dc_db_result *r, size_t row);
 
-/* Reads which keys have rows: in one READ with a role's own state it tells what of that state has
- * been published for sure.  Looks at so many rows at most. */
+/* Reads which keys have rows with a position: in one READ with a role's own state it tells what of
+ * that state has been published for sure.  Looks at so many rows at most. */
 #define DC_OUTBOX_KEYS_MAX_ROWS 10000
 void dc_outbox_add_keys(struct dc_db_batch *b);
 /* false: there are more rows than it looked at, so any key may have some. Else each key once. */

@@ -88,7 +88,7 @@ static void on_unknown_room(struct dc_city *city, const struct dc_bus_message *e
 }
 
 static void on_message(struct dc_city *city, const struct dc_bus_message *event,
-                       const json_t *object)
+                       const json_t *object, bool is_live)
 {
     struct dc_message m;
     struct dc_city_room *room = dc_city_rooms_find(city->rooms, dc_json_text(object, "room_id"));
@@ -102,11 +102,11 @@ static void on_message(struct dc_city *city, const struct dc_bus_message *event,
         complain(city, event, &err);
         return;
     }
-    dc_relay_heard(city->relay, &room->lane, m.position);
-    if (m.position <= room->heard_position) {
-        city->duplicate_messages->value++;
-    } else {
-        room->heard_position = m.position;
+    if (!is_live) {
+        dc_relay_heard(city->relay, &room->lane, m.position);
+        city->duplicate_messages->value += m.position <= room->heard_position ? 1 : 0;
+        room->heard_position =
+            m.position > room->heard_position ? m.position : room->heard_position;
     }
     if (m.position > room->last_position + 1) {
         dc_catch_up_room(city, room); /* brings this one too: it is committed */
@@ -115,20 +115,31 @@ static void on_message(struct dc_city *city, const struct dc_bus_message *event,
     }
 }
 
-static void on_chat(void *data, const struct dc_bus_message *event)
+static void read_event(struct dc_city *city, const struct dc_bus_message *event, bool is_live)
 {
-    struct dc_city *city = data;
     json_t *object = NULL;
     struct dc_error err = {0};
     if (!city->is_loaded) {
         return; /* the load sees it, or the doubt that follows it */
     }
     if (dc_json_parse(event->payload, &object, &err) == DC_OK) {
-        on_message(city, event, object);
+        on_message(city, event, object, is_live);
     } else {
         complain(city, event, &err);
     }
     json_decref(object);
+}
+
+/* For sockets: as soon as anybody says it, also while the stream has no leader. */
+static void on_live_chat(void *data, const struct dc_bus_message *event)
+{
+    read_event(data, event, true);
+}
+
+/* For the relay: what the stream has, in its order; and what the live way has lost. */
+static void on_chat(void *data, const struct dc_bus_message *event)
+{
+    read_event(data, event, false);
 }
 
 /* --- feed and rooms --- */
@@ -207,6 +218,8 @@ static void on_events_interrupted(void *data)
 
 enum dc_status dc_chat_start(struct dc_city *city, struct dc_error *err)
 {
+    const struct dc_bus_sub_opts live = {
+        .pattern = DC_S("city.chat.*"), .start = DC_BUS_LIVE, .interrupted = on_chat_interrupted};
     const struct dc_bus_sub_opts chat = {
         .pattern = DC_S("city.chat.*"), .start = DC_BUS_NEW, .interrupted = on_chat_interrupted};
     const struct dc_bus_sub_opts events = {
@@ -215,11 +228,13 @@ enum dc_status dc_chat_start(struct dc_city *city, struct dc_error *err)
         dc_metrics_counter(city->ctx->metrics, "daarion_city_duplicates_total", "what=\"message\"",
                            "Messages and events that the bus brought again");
     enum dc_status st =
-        dc_bus_subscribe(city->ctx->bus, &chat, on_chat, city, &city->chat_sub, err);
-    if (st != DC_OK) {
-        return st;
+        dc_bus_subscribe(city->ctx->bus, &live, on_live_chat, city, &city->live_sub, err);
+    if (st == DC_OK) {
+        st = dc_bus_subscribe(city->ctx->bus, &chat, on_chat, city, &city->chat_sub, err);
     }
-    st = dc_bus_subscribe(city->ctx->bus, &events, on_event, city, &city->event_sub, err);
+    if (st == DC_OK) {
+        st = dc_bus_subscribe(city->ctx->bus, &events, on_event, city, &city->event_sub, err);
+    }
     if (st != DC_OK) {
         dc_chat_stop(city);
     }
@@ -228,8 +243,10 @@ enum dc_status dc_chat_start(struct dc_city *city, struct dc_error *err)
 
 void dc_chat_stop(struct dc_city *city)
 {
+    dc_bus_unsubscribe(city->live_sub);
     dc_bus_unsubscribe(city->chat_sub);
     dc_bus_unsubscribe(city->event_sub);
+    city->live_sub = NULL;
     city->chat_sub = NULL;
     city->event_sub = NULL;
 }

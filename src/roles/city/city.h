@@ -37,7 +37,7 @@ struct dc_city {
     struct dc_topic *feed; /* LOG: feed events for sockets that asked for them */
     struct dc_feed *feed_seen;
     struct dc_relay *relay;
-    struct dc_bus_sub *chat_sub, *event_sub;
+    struct dc_bus_sub *live_sub, *chat_sub, *event_sub;
     struct dc_rate_limit *message_limit, *room_limit, *lookup_limit;
     const struct dc_http_request *looked_up; /* lookup.c: its room has just been asked for */
     struct dc_counter *duplicate_messages, *duplicate_events;

@@ -110,7 +110,7 @@ struct dc_aggregator {
     struct dc_sweep sweep;
     bool wants_full, wants_members;
     int64_t swept_ms;
-    int64_t held_until_ms; /* nobody is held after it */
+    struct dc_fade held; /* people, with the ids of their held sessions */
     /* publish.c */
     bool is_bus_failing;
     struct dc_counter *events_in, *refused, *published, *unpublished, *forgotten, *takeovers,
@@ -144,6 +144,15 @@ static inline int64_t dc_agg_deaf_after_ms(const struct dc_aggregator *a)
 {
     int64_t ms = 3 * dc_agg_call_every_ms(a);
     return ms > DC_AGG_DEAF_MIN_MS ? ms : DC_AGG_DEAF_MIN_MS;
+}
+
+/* What can be left of the lease of a session that nobody announces.  The lease of leadership has
+ * passed since the leader before us was last heard, so it is shorter by as much. */
+static inline int64_t dc_agg_hold_ms(const struct dc_aggregator *a)
+{
+    int64_t left_ms = a->ctx->settings->presence_lease_ms - dc_agg_leader_lease_ms(a);
+    int64_t least_ms = dc_agg_leader_lease_ms(a) / 2;
+    return left_ms > least_ms ? left_ms : least_ms;
 }
 
 /* How long gateways have to announce their sessions. */

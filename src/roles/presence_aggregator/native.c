@@ -68,8 +68,9 @@ static void end_held(const struct native *n, const struct session_event *e,
                      struct dc_presence_now now)
 {
     struct dc_strbuf id = {0};
-    if (now.mono.ms < n->a->held_until_ms && find_own(n, e, DC_S(DC_HELD_PREFIX), &id)) {
+    if (n->a->held.by_id.count > 0 && find_own(n, e, DC_S(DC_HELD_PREFIX), &id)) {
         dc_presence_session_close(n->a->core, dc_strbuf_slice(&id), false, now);
+        dc_fade_cancel(&n->a->held, e->user_id);
     }
     dc_strbuf_free(&id);
 }

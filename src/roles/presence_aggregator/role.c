@@ -118,6 +118,19 @@ static void forget_faded(struct dc_aggregator *a)
     dc_strbuf_free(&subject);
 }
 
+/* Who was held and has not come back is gone. */
+static void end_held(struct dc_aggregator *a)
+{
+    struct dc_strbuf user_id = {0};
+    struct dc_strbuf session_id = {0};
+    while (!a->are_leases_held && dc_fade_take(&a->held, dc_agg_now_ms(a), &user_id, &session_id)) {
+        dc_presence_session_close(a->core, dc_strbuf_slice(&session_id), true, dc_agg_now(a));
+    }
+    dc_strbuf_free(&user_id);
+    dc_strbuf_free(&session_id);
+    dc_agg_fed(a);
+}
+
 static int64_t earlier(int64_t x, int64_t y)
 {
     return x < y ? x : y;
@@ -128,6 +141,9 @@ void dc_agg_arm_clock(struct dc_aggregator *a)
     int64_t due_ms = earlier(dc_agg_leader_due_ms(a), dc_sweep_due_ms(a));
     due_ms =
         earlier(due_ms, earlier(dc_fade_next_ms(&a->user_fade), dc_fade_next_ms(&a->room_fade)));
+    if (!a->are_leases_held) {
+        due_ms = earlier(due_ms, dc_fade_next_ms(&a->held));
+    }
     if (!a->is_stopping) {
         dc_timer_start(&a->clock, wait_ms(a, due_ms), 0);
     }
@@ -140,6 +156,7 @@ static void on_clock(struct dc_timer *t)
     dc_agg_leader_clock(a, dc_mono_now());
     dc_sweep_clock(a);
     forget_faded(a);
+    end_held(a);
     a->throttled->value = dc_presence_counts_get(a->core).throttled;
     dc_agg_arm_clock(a);
 }
@@ -188,6 +205,7 @@ static enum dc_status make_core(struct dc_aggregator *a, struct dc_error *err)
     int64_t fade_ms = settings->presence_forget_ms > 0 ? settings->presence_forget_ms : 60000;
     dc_fade_init(&a->user_fade, fade_ms, DC_AGG_MAX_USERS, opts.hash_seed);
     dc_fade_init(&a->room_fade, fade_ms * ROOM_FADES, DC_AGG_MAX_ROOMS, opts.hash_seed);
+    dc_fade_init(&a->held, dc_agg_hold_ms(a), DC_AGG_MAX_USERS, opts.hash_seed);
     return dc_presence_create(&opts, &dc_agg_callbacks, a, &a->core, err);
 }
 
@@ -196,6 +214,7 @@ static void free_core(struct dc_aggregator *a)
     dc_presence_destroy(a->core);
     dc_fade_free(&a->user_fade);
     dc_fade_free(&a->room_fade);
+    dc_fade_free(&a->held);
 }
 
 static void stop_sources(struct dc_aggregator *a)

@@ -38,6 +38,9 @@ static enum dc_status hold(struct dc_aggregator *a, struct dc_slice user_id,
                             ? dc_presence_session_beat(a->core, dc_strbuf_slice(&id), user_id,
                                                        username, status, dc_agg_now(a))
                             : DC_NO_MEMORY;
+    if (st == DC_OK && !dc_fade_put(&a->held, user_id, dc_strbuf_slice(&id), dc_agg_now_ms(a))) {
+        st = DC_LIMIT; /* for a whole lease, then */
+    }
     dc_strbuf_free(&id);
     note_unheld(a, st);
     return st;
@@ -375,11 +378,6 @@ void dc_sweep_take_over(struct dc_aggregator *a)
     if (is_whole) {
         a->gen = m->user_gen;
     }
-    /* The lease of leadership has passed since the one before us was last heard, so what is left of
-     * a session that ended with it is shorter by as much. */
-    int64_t left_ms = a->ctx->settings->presence_lease_ms - dc_agg_leader_lease_ms(a);
-    int64_t least_ms = dc_agg_leader_lease_ms(a) / 2;
-    a->held_until_ms = dc_agg_now_ms(a) + (left_ms > least_ms ? left_ms : least_ms);
     start(a, !is_whole, DC_SWEEP_HOLD_USERS);
 }
 
