@@ -91,13 +91,17 @@ enum dc_status dc_bus_subscribe(struct dc_bus *bus, const struct dc_bus_sub_opts
     if (!dc_bus_stream_of_pattern(bus->streams, bus->n_streams, opts->pattern, &stream)) {
         return dc_fail(err, DC_INVALID, 0, "bus: the pattern reaches into a stream but not only");
     }
+    if (opts->start == DC_BUS_LIVE && (stream == NULL || !stream->has_live)) {
+        return dc_fail(err, DC_UNSUPPORTED, 0, "bus: nothing is live there");
+    }
     if (opts->durable != NULL) {
         size_t len = strlen(opts->durable);
         if (len == 0 || len > DC_BUS_SUBJECT_MAX_BYTES) {
             return dc_fail(err, DC_INVALID, 0, "bus: the name of a durable consumer is invalid");
         }
         if (stream == NULL || opts->start == DC_BUS_LIVE) {
-            return dc_fail(err, DC_UNSUPPORTED, 0, "bus: durable consumers need a stream, from a place in it");
+            return dc_fail(err, DC_UNSUPPORTED, 0,
+                           "bus: durable consumers need a stream, from a place in it");
         }
     }
     return bus->backend->subscribe(bus, opts, stream, cb, data, out, err);

@@ -36,6 +36,7 @@ struct dc_bus_stream {
                                     enough for several of the largest messages */
     uint64_t dedup_window_ms;    /* messages with an id seen within it are dropped; 0: ids mean
                                     nothing.  At most max_age_ms; JetStream takes 100 ms or more */
+    bool has_live;               /* has readers of DC_BUS_LIVE */
 };
 extern const struct dc_bus_stream dc_bus_streams[];
 extern const size_t dc_bus_stream_count;
@@ -119,11 +120,11 @@ enum dc_bus_start {
     DC_BUS_LAST,      /* newest message of each matching subject first, then new ones */
     DC_BUS_ALL,       /* everything kept */
     DC_BUS_AFTER_SEQ, /* everything after .after_sequence (one not yet reached: NEW) */
-    /* What passes from now on, at the moment at which it is published, perhaps before its stream
-     * has it: goes on while a cluster looks for a new leader of the stream.  At most once, as plain
-     * subjects are; of several publishers not in the order of the stream; a message that was
-     * published again may come again.  For readers who can do without: who mend what they miss from
-     * elsewhere.  Not for durable consumers (DC_UNSUPPORTED). */
+    /* What is published from now on, at that moment and whatever becomes of it in the stream: goes
+     * on while a cluster looks for a new leader of the stream.  At most once and in the order of
+     * each publisher, as plain subjects are (NATS: under "live." and the subject).  For readers who
+     * mend what they miss from elsewhere.  The stream's row must have it, else, and for durable
+     * consumers, it is DC_UNSUPPORTED. */
     DC_BUS_LIVE,
 };
 struct dc_bus_sub_opts {

@@ -471,9 +471,8 @@ static void memory_close(struct dc_bus *bus, void (*closed)(void *data), void *d
 }
 
 static const struct dc_bus_backend memory_backend = {
-    memory_close,       memory_publish,       memory_subscribe,
-    memory_unsubscribe, dc_bus_mconsumer_ack, memory_forget,
-    memory_on_ready,
+    memory_close,         memory_publish, memory_subscribe, memory_unsubscribe,
+    dc_bus_mconsumer_ack, memory_forget,  memory_on_ready,
 };
 
 enum dc_status dc_bus_memory_open(struct dc_loop *loop, const struct dc_bus_opts *opts,

@@ -1,5 +1,5 @@
-/* Acknowledgements of durable consumers.  They may come late: after the connection, the subscription
- * or even the stream of the message is gone. */
+/* Acknowledgements of durable consumers.  They may come late: after the connection, the
+ * subscription or even the stream of the message is gone. */
 #include "base/mem.h"
 #include "bus/nats_durable.h"
 

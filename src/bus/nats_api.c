@@ -14,7 +14,7 @@ struct dc_nats_call {
 };
 
 static void ask(struct dc_bus_nats *b, const char *verb, const char *stream, struct dc_slice more,
-                 struct dc_slice reply, struct dc_slice body)
+                struct dc_slice reply, struct dc_slice body)
 {
     struct dc_strbuf subject = {0};
     struct dc_blob *payload = body.len == 0 ? NULL : dc_blob_copy(body);
@@ -139,8 +139,8 @@ void dc_nats_api_up(struct dc_bus_nats *b)
     (void)snprintf(b->inbox, sizeof(b->inbox), "_INBOX.%s%016llx", b->nonce,
                    (unsigned long long)dc_random_u64(NULL));
     dc_strbuf_printf(&pattern, "%s.r.*", b->inbox);
-    b->replies = dc_nats_link_subscribe(b->link, dc_strbuf_slice(&pattern), DC_NATS_SLOT_OWN,
-                                        on_reply, b);
+    b->replies =
+        dc_nats_link_subscribe(b->link, dc_strbuf_slice(&pattern), DC_NATS_SLOT_OWN, on_reply, b);
     dc_strbuf_free(&pattern);
 }
 

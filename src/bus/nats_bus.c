@@ -95,7 +95,8 @@ static void tell_ready(struct dc_bus_nats *b)
     }
 }
 
-static void subs_resume(struct dc_bus_nats *b)
+/* Live ones need no streams. */
+static void subs_resume(struct dc_bus_nats *b, bool only_live)
 {
     struct dc_list all;
     dc_list_init(&all);
@@ -104,7 +105,9 @@ static void subs_resume(struct dc_bus_nats *b)
         struct dc_nats_sub *s = sub_of(all.next);
         dc_list_remove(&s->link);
         dc_list_push_back(&b->subs, &s->link);
-        dc_nats_sub_resume(s);
+        if (s->is_live || !only_live) {
+            dc_nats_sub_resume(s);
+        }
     }
     dc_list_move_all(&b->subs, &all);
 }
@@ -117,7 +120,7 @@ void dc_nats_become_ready(struct dc_bus_nats *b)
     dc_nats_link_settled(b->link);
     dc_nats_tell_outcome(b, &ok);
     dc_nats_consumers_resume(b);
-    subs_resume(b);
+    subs_resume(b, false);
     dc_nats_stir(b);
 }
 
@@ -133,6 +136,7 @@ static void on_up(void *data, const char *server)
     dc_health_set(b->health, DC_HEALTH_DOWN, "connected, checking the streams");
     dc_nats_api_up(b);
     dc_nats_streams_check(b);
+    subs_resume(b, true);
 }
 
 static void on_down(void *data, const char *reason)
@@ -275,6 +279,23 @@ static struct dc_nats_stream *stream_at(struct dc_bus_nats *b, const struct dc_b
     return row == NULL ? NULL : &b->streams[row - b->bus.streams];
 }
 
+/* At once, past everything that waits for the streams; when it cannot be, nobody hears it live. */
+static void publish_live(struct dc_bus_nats *b, struct dc_slice subject, struct dc_slice payload)
+{
+    struct dc_strbuf name = {0};
+    if (!dc_nats_link_is_up(b->link) || dc_nats_link_is_full(b->link)) {
+        return;
+    }
+    struct dc_blob *copy = payload.len == 0 ? NULL : dc_blob_copy(payload);
+    dc_strbuf_add(&name, DC_S(DC_NATS_LIVE));
+    dc_strbuf_add(&name, subject);
+    if (dc_strbuf_ok(&name) && (copy != NULL || payload.len == 0)) {
+        dc_nats_link_publish(b->link, dc_strbuf_slice(&name), DC_SLICE_NULL, DC_SLICE_NULL, copy);
+    }
+    dc_blob_unref(copy);
+    dc_strbuf_free(&name);
+}
+
 static enum dc_status nats_publish(struct dc_bus *bus, struct dc_slice subject, struct dc_slice id,
                                    struct dc_slice payload, dc_bus_publish_cb cb, void *data,
                                    struct dc_op **op)
@@ -285,7 +306,11 @@ static enum dc_status nats_publish(struct dc_bus *bus, struct dc_slice subject, 
     }
     const struct dc_bus_stream *row =
         dc_bus_stream_of_subject(bus->streams, bus->n_streams, subject);
-    return dc_nats_outgoing_publish(b, row, subject, id, payload, cb, data, op);
+    enum dc_status st = dc_nats_outgoing_publish(b, row, subject, id, payload, cb, data, op);
+    if (st == DC_OK && row != NULL && row->has_live) {
+        publish_live(b, subject, payload);
+    }
+    return st;
 }
 
 static enum dc_status nats_forget(struct dc_bus *bus, const struct dc_bus_stream *stream,

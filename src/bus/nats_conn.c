@@ -47,7 +47,7 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
     (void)sub;
     uv_mutex_lock(&q->lock);
     if (is_bounded && (q->n_bounded >= DC_NATS_INBOUND_MAX_MESSAGES ||
-                             q->bounded_bytes + bytes > DC_NATS_INBOUND_MAX_BYTES)) {
+                       q->bounded_bytes + bytes > DC_NATS_INBOUND_MAX_BYTES)) {
         is_dropped = true;
         if (!slot->has_gap) {
             slot->has_gap = true;
@@ -86,9 +86,9 @@ static char *last_error(natsConnection *nc, natsStatus s)
 static void on_closed(natsConnection *nc, void *closure)
 {
     struct dc_nats_conn *c = closure;
-    dc_nats_queue_push(c->link, (struct dc_nats_event){.kind = DC_NATS_CLOSED,
-                                                       .conn = c,
-                                                       .text = last_error(nc, NATS_OK)});
+    dc_nats_queue_push(
+        c->link,
+        (struct dc_nats_event){.kind = DC_NATS_CLOSED, .conn = c, .text = last_error(nc, NATS_OK)});
 }
 
 static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus s, void *closure)

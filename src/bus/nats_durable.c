@@ -9,7 +9,7 @@
 #define MAX_IN_FLIGHT_DEFAULT 256
 #define BATCH_MAX             256
 #define LENGTH_MAX_MS         (366ULL * 24 * 3600 * 1000)
-#define SILENCE_MAX_MS        (3 * DC_NATS_PULL_HEARTBEAT_MS)
+#define SILENCE_MAX_MS        (INT64_C(3) * DC_NATS_PULL_HEARTBEAT_MS)
 #define BACKOFF_BASE_MS       50
 #define BACKOFF_MAX_MS        5000
 #define NAME_MAX_BYTES        200 /* escaped: it is a file's name on the server */
@@ -273,8 +273,8 @@ static void listen_to_work(struct dc_nats_consumer *c)
     dc_nats_inbox_new(b, 'd', &inbox);
     (void)snprintf(c->inbox, sizeof(c->inbox), "%.*s", DC_SLICE_ARG(dc_strbuf_slice(&inbox)));
     dc_strbuf_add_z(&inbox, ".*");
-    c->slot = dc_nats_link_subscribe(b->link, dc_strbuf_slice(&inbox), DC_NATS_SLOT_WORK, on_work,
-                                     c);
+    c->slot =
+        dc_nats_link_subscribe(b->link, dc_strbuf_slice(&inbox), DC_NATS_SLOT_WORK, on_work, c);
     c->wanted = 0;
     dc_strbuf_free(&inbox);
 }
@@ -371,8 +371,7 @@ static void on_info(void *data, enum dc_status st, const json_t *answer, const s
 {
     struct dc_nats_consumer *c = data;
     struct dc_error conflict = {0};
-    struct dc_slice filter =
-        dc_json_text(json_object_get(answer, "config"), "filter_subject");
+    struct dc_slice filter = dc_json_text(json_object_get(answer, "config"), "filter_subject");
     c->call = NULL;
     consumer_hold(c);
     if (err->cause == DC_NATS_ERR_CONSUMER_NOT_FOUND) {

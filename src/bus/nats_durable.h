@@ -17,15 +17,15 @@ struct dc_nats_consumer {
     struct dc_nats_call *call;
     struct dc_nats_wake retry;
     struct dc_backoff backoff;
-    char inbox[96];  /* of the slot, without the last token */
-    uint32_t epoch;  /* of its stream */
-    bool is_asked;   /* to be looked at once more */
-    bool was_found;  /* once: if it is gone it is made from the beginning */
-    bool is_told;    /* subscribers know that */
+    char inbox[96]; /* of the slot, without the last token */
+    uint32_t epoch; /* of its stream */
+    bool is_asked;  /* to be looked at once more */
+    bool was_found; /* once: if it is gone it is made from the beginning */
+    bool is_told;   /* subscribers know that */
     bool has_complained;
     uint32_t resumed_in_round;
     uint32_t n_quiet; /* looked at without a message in between */
-    uint64_t wanted; /* asked for and not delivered yet */
+    uint64_t wanted;  /* asked for and not delivered yet */
     uint64_t batch;
     uint64_t end; /* last sequence stored when the last subscriber began */
     int64_t heard_ms;

@@ -1,15 +1,15 @@
-/* The link's half that belongs to the loop: when to connect, what to send next, handing out what has
- * arrived, the end. */
-#include "bus/nats_link_priv.h"
+/* The link's half that belongs to the loop: when to connect, what to send next, handing out what
+ * has arrived, the end. */
 #include "base/random.h"
+#include "bus/nats_link_priv.h"
 #include <stdio.h>
 
-#define BACKOFF_BASE_MS   50
-#define BACKOFF_MAX_MS    5000
-#define FAILURE_AGAIN_MS  60000 /* the same failure is logged again after this time */
-#define TURN_BUDGET       2048  /* messages handed out in one turn */
-#define COMMAND_OVERHEAD  128
-#define JOB_MAX_BYTES     ((size_t)512 * 1024)
+#define BACKOFF_BASE_MS  50
+#define BACKOFF_MAX_MS   5000
+#define FAILURE_AGAIN_MS 60000 /* the same failure is logged again after this time */
+#define TURN_BUDGET      2048  /* messages handed out in one turn */
+#define COMMAND_OVERHEAD 128
+#define JOB_MAX_BYTES    ((size_t)512 * 1024)
 
 static void connect_next(struct dc_nats_link *l);
 static void conn_work(struct dc_nats_conn *c);
@@ -171,8 +171,7 @@ static void job_done(void *data)
     while (!dc_list_is_empty(&j->commands)) {
         struct dc_nats_command *command =
             DC_LIST_ENTRY(j->commands.next, struct dc_nats_command, link);
-        struct dc_nats_slot *slot =
-            command->kind == DC_NATS_UNSUBSCRIBE ? command->slot : NULL;
+        struct dc_nats_slot *slot = command->kind == DC_NATS_UNSUBSCRIBE ? command->slot : NULL;
         command_free(l, command);
         if (slot != NULL) {
             slot->is_released = true;

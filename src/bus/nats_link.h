@@ -33,7 +33,8 @@ struct dc_nats_link_events {
     void (*up)(void *data, const char *server);
     /* The connection is lost.  Its slots are gone, and so is all that was given to send. */
     void (*down)(void *data, const char *reason);
-    /* An attempt has failed; DC_CONFIG: the next one will fail as well.  It is made all the same. */
+    /* An attempt has failed; DC_CONFIG: the next one will fail as well.  It is made all the same.
+     */
     void (*failed)(void *data, const struct dc_error *err);
     void (*room)(void *data); /* some of what was given to send has been sent */
     void (*closed)(void *data);

@@ -29,10 +29,10 @@ struct dc_nats_conn {
 };
 
 struct dc_nats_slot {
-    struct dc_list link;       /* conn.slots */
-    struct dc_nats_conn *conn; /* constant */
+    struct dc_list link;         /* conn.slots */
+    struct dc_nats_conn *conn;   /* constant */
     enum dc_nats_slot_kind kind; /* constant */
-    dc_nats_in_cb cb;          /* loop; NULL: nobody wants it any more */
+    dc_nats_in_cb cb;            /* loop; NULL: nobody wants it any more */
     void *owner;
     natsSubscription *sub; /* jobs */
     bool is_unsure;        /* jobs: the library will not say that it is complete */
@@ -48,11 +48,11 @@ enum dc_nats_command_kind { DC_NATS_PUBLISH, DC_NATS_SUBSCRIBE, DC_NATS_UNSUBSCR
 struct dc_nats_command {
     struct dc_list link;
     enum dc_nats_command_kind kind;
-    struct dc_nats_slot *slot;    /* SUBSCRIBE, UNSUBSCRIBE */
-    struct dc_blob *payload;      /* PUBLISH; NULL: none */
-    size_t bytes;                 /* what it counts for */
-    const char *subject;          /* these three in texts, NUL-terminated; */
-    const char *reply, *id;       /* NULL: none */
+    struct dc_nats_slot *slot; /* SUBSCRIBE, UNSUBSCRIBE */
+    struct dc_blob *payload;   /* PUBLISH; NULL: none */
+    size_t bytes;              /* what it counts for */
+    const char *subject;       /* these three in texts, NUL-terminated; */
+    const char *reply, *id;    /* NULL: none */
     char texts[];
 };
 

@@ -6,7 +6,7 @@
 #include "bus/nats_priv.h"
 #include <stdio.h>
 
-#define SILENCE_MAX_MS  (3 * DC_NATS_HEARTBEAT_MS)
+#define SILENCE_MAX_MS  (INT64_C(3) * DC_NATS_HEARTBEAT_MS)
 #define BACKOFF_BASE_MS 50
 #define BACKOFF_MAX_MS  5000
 
@@ -108,8 +108,8 @@ static void create(struct dc_nats_sub *s)
     s->consumer_sequence = 0;
     s->heard_ms = dc_nats_now_ms(b);
     dc_nats_inbox_new(b, 'o', &inbox);
-    s->slot = dc_nats_link_subscribe(b->link, dc_strbuf_slice(&inbox), DC_NATS_SLOT_OWN, on_pushed,
-                                     s);
+    s->slot =
+        dc_nats_link_subscribe(b->link, dc_strbuf_slice(&inbox), DC_NATS_SLOT_OWN, on_pushed, s);
     dc_nats_ordered_write(&body, s->stream->row->name, dc_nats_sub_pattern(s),
                           dc_strbuf_slice(&inbox), start);
     s->call = dc_nats_call(b, "CONSUMER.CREATE", s->stream->row->name, DC_SLICE_NULL,
@@ -296,9 +296,9 @@ static void begin_anew(struct dc_nats_sub *s)
  * what was looked at after the last message had arrived tells. */
 static bool is_begun_anew(const struct dc_nats_sub *s)
 {
-    return s->epoch != s->stream->epoch || (s->slot == NULL && s->call == NULL &&
-                                            s->lost_in_round != s->nats->check_round &&
-                                            s->next > s->stream->last_sequence + 1);
+    return s->epoch != s->stream->epoch ||
+           (s->slot == NULL && s->call == NULL && s->lost_in_round != s->nats->check_round &&
+            s->next > s->stream->last_sequence + 1);
 }
 
 void dc_nats_ordered_resume(struct dc_nats_sub *s)

@@ -1,10 +1,10 @@
 /* The order of publishing.
  *
- * One list holds everything that has to happen in order: messages, forgetting, and the beginnings of
- * subscriptions.  Messages are sent ahead of their acknowledgements, as many as the window takes;
- * the other two wait until everything before them has been acknowledged, and everything behind waits
- * for them.  An entry leaves the list when it is done and everything before it has left, so what is
- * needed to send again is there as long as it may be needed. */
+ * One list holds everything that has to happen in order: messages, forgetting, and the beginnings
+ * of subscriptions.  Messages are sent ahead of their acknowledgements, as many as the window
+ * takes; the other two wait until everything before them has been acknowledged, and everything
+ * behind waits for them.  An entry leaves the list when it is done and everything before it has
+ * left, so what is needed to send again is there as long as it may be needed. */
 #include "base/mem.h"
 #include "bus/nats_priv.h"
 #include <stdio.h>
@@ -474,8 +474,7 @@ enum dc_status dc_nats_outgoing_forget(struct dc_bus_nats *b, const struct dc_bu
 
 void dc_nats_outgoing_sub(struct dc_bus_nats *b, struct dc_nats_sub *s)
 {
-    struct dc_nats_entry *e =
-        entry_push(b, DC_NATS_ENTRY_SUB, DC_SLICE_NULL, DC_SLICE_NULL);
+    struct dc_nats_entry *e = entry_push(b, DC_NATS_ENTRY_SUB, DC_SLICE_NULL, DC_SLICE_NULL);
     e->sub = s;
     s->entry = e;
 }
@@ -495,8 +494,7 @@ void dc_nats_outgoing_init(struct dc_bus_nats *b)
     dc_list_init(&b->outgoing);
     b->unsent = &b->outgoing;
     b->sent = dc_calloc(DC_NATS_WINDOW_MESSAGES, sizeof(struct dc_nats_entry *));
-    b->outgoing_backoff =
-        (struct dc_backoff){.base_ms = BACKOFF_BASE_MS, .max_ms = BACKOFF_MAX_MS};
+    b->outgoing_backoff = (struct dc_backoff){.base_ms = BACKOFF_BASE_MS, .max_ms = BACKOFF_MAX_MS};
     b->outgoing_wake.fn = on_held;
 }
 

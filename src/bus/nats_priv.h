@@ -41,6 +41,9 @@ struct dc_nats_stream {
     uint64_t first_sequence, last_sequence;
 };
 
+/* Before the subjects of messages that are sent beside the stream as well (DC_BUS_LIVE). */
+#define DC_NATS_LIVE "live."
+
 struct dc_nats_sub {
     struct dc_bus_sub base;
     struct dc_bus_nats *nats;
@@ -58,6 +61,7 @@ struct dc_nats_sub {
     uint64_t end;                /* last sequence stored when it began */
     uint32_t holds;              /* callbacks in progress */
     bool is_caught_up, is_dead, is_refused;
+    bool is_live;        /* of a stream's messages, as they are published: plain, under a prefix */
     bool has_complained; /* one line for each time that it cannot begin or go on */
 
     struct dc_nats_slot *slot; /* plain, ordered */
@@ -96,10 +100,10 @@ struct dc_bus_nats {
     struct dc_heap wakes;
     struct dc_nats_wake tick; /* once a second while it is up */
     uint64_t replicas, publish_deadline_ms;
-    char nonce[24];   /* of this bus, for the ids of messages without one */
-    bool is_up;       /* connected */
-    bool is_ready;    /* and the streams are right */
-    bool was_up;      /* once */
+    char nonce[24]; /* of this bus, for the ids of messages without one */
+    bool is_up;     /* connected */
+    bool is_ready;  /* and the streams are right */
+    bool was_up;    /* once */
     bool is_closing, has_ended;
     void (*closed)(void *data);
     void *closed_data;
@@ -131,7 +135,7 @@ struct dc_bus_nats {
     struct dc_list *unsent;      /* the first one that may be waiting; &outgoing: none */
     struct dc_nats_entry **sent; /* DC_NATS_WINDOW_MESSAGES of them, by number */
     size_t n_outgoing, outgoing_bytes;
-    bool has_canceled; /* somebody is to be told */
+    bool has_canceled;     /* somebody is to be told */
     size_t n_in_flight[3]; /* by enum dc_nats_entry_kind */
     size_t in_flight_bytes;
     uint64_t next_publish, next_id;

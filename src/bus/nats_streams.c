@@ -1,6 +1,6 @@
 /* The streams of the table: made where they are missing, checked where they are there, after every
- * connection and whenever something looks wrong.  One after the other; the round begins anew after a
- * failure, with back-off. */
+ * connection and whenever something looks wrong.  One after the other; the round begins anew after
+ * a failure, with back-off. */
 #include "base/mem.h"
 #include "bus/nats_priv.h"
 #include <stdio.h>
@@ -99,8 +99,8 @@ static void change(struct dc_bus_nats *b, const char *verb, const json_t *config
     }
     DC_LOG_INFO_EVENT(b->log, config == NULL ? "bus.stream_create" : "bus.stream_extend",
                       DC_LF_Z("stream", row->name));
-    b->check = dc_nats_call(b, verb, row->name, DC_SLICE_NULL, dc_strbuf_slice(&body), on_changed,
-                            b);
+    b->check =
+        dc_nats_call(b, verb, row->name, DC_SLICE_NULL, dc_strbuf_slice(&body), on_changed, b);
     dc_strbuf_free(&body);
 }
 
@@ -161,8 +161,7 @@ static void on_again(struct dc_nats_wake *w)
 void dc_nats_streams_check(struct dc_bus_nats *b)
 {
     b->check_again.fn = on_again;
-    b->check_backoff =
-        (struct dc_backoff){.base_ms = BACKOFF_BASE_MS, .max_ms = BACKOFF_MAX_MS};
+    b->check_backoff = (struct dc_backoff){.base_ms = BACKOFF_BASE_MS, .max_ms = BACKOFF_MAX_MS};
     begin_round(b);
 }
 

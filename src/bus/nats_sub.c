@@ -56,8 +56,12 @@ bool dc_nats_sub_deliver(struct dc_nats_sub *s, const struct dc_nats_in *in,
                          const struct dc_nats_meta *meta, struct dc_bus_ack *ack)
 {
     struct dc_bus_nats *b = s->nats;
+    struct dc_slice subject = in->subject;
+    if (s->is_live) {
+        (void)dc_slice_take_prefix(&subject, DC_S(DC_NATS_LIVE));
+    }
     const struct dc_bus_message message = {
-        .subject = in->subject,
+        .subject = subject,
         .payload = in->payload,
         .sequence = meta == NULL ? 0 : meta->stream_sequence,
         .deliveries = meta == NULL ? 1 : (uint32_t)meta->deliveries,
@@ -94,8 +98,15 @@ static void on_plain(void *owner, const struct dc_nats_in *in)
 
 static void plain_listen(struct dc_nats_sub *s)
 {
-    s->slot = dc_nats_link_subscribe(s->nats->link, dc_nats_sub_pattern(s), DC_NATS_SLOT_BOUNDED,
+    struct dc_strbuf subject = {0};
+    if (s->is_live) {
+        dc_strbuf_add(&subject, DC_S(DC_NATS_LIVE));
+    }
+    dc_strbuf_add(&subject, dc_nats_sub_pattern(s));
+    DC_ASSERT(dc_strbuf_ok(&subject)); /* a few hundred bytes */
+    s->slot = dc_nats_link_subscribe(s->nats->link, dc_strbuf_slice(&subject), DC_NATS_SLOT_BOUNDED,
                                      on_plain, s);
+    dc_strbuf_free(&subject);
 }
 
 static void plain_begin(struct dc_nats_sub *s)
@@ -129,6 +140,7 @@ struct dc_nats_sub *dc_nats_sub_create(struct dc_bus_nats *b, const struct dc_bu
     s->refused = opts->refused;
     s->ended = opts->ended;
     s->start = opts->start;
+    s->is_live = opts->start == DC_BUS_LIVE;
     s->after_sequence = opts->after_sequence;
     s->pattern_len = opts->pattern.len;
     memcpy(s->pattern, opts->pattern.ptr, opts->pattern.len);

@@ -73,8 +73,8 @@ static bool is_host(struct dc_slice host, bool is_ipv6)
 {
     for (size_t i = 0; i < host.len; i++) {
         char c = host.ptr[i];
-        bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                        c == '.' || c == '-' || c == '_';
+        bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                        (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
         if (!is_plain && !(is_ipv6 && (c == ':' || c == '%'))) {
             return false;
         }
@@ -84,7 +84,7 @@ static bool is_host(struct dc_slice host, bool is_ipv6)
 
 static const char *parse_place(struct dc_nats_server *s, struct dc_slice place)
 {
-    struct dc_slice host = place, port = DC_SLICE_NULL;
+    struct dc_slice host, port;
     uint64_t number = DC_NATS_DEFAULT_PORT;
     bool is_ipv6 = place.len > 0 && place.ptr[0] == '[';
     if (place.len > 0 && place.ptr[place.len - 1] == '/') {

@@ -22,7 +22,8 @@ bool dc_nats_meta_parse(struct dc_slice reply, struct dc_nats_meta *out)
         return false;
     }
     const struct dc_slice *t = &tokens[n == 9 ? 4 : 6];
-    return dc_slice_to_u64(t[0], &out->deliveries) && dc_slice_to_u64(t[1], &out->stream_sequence) &&
+    return dc_slice_to_u64(t[0], &out->deliveries) &&
+           dc_slice_to_u64(t[1], &out->stream_sequence) &&
            dc_slice_to_u64(t[2], &out->consumer_sequence) && dc_slice_to_u64(t[4], &out->pending);
 }
 
@@ -53,12 +54,13 @@ static bool is_covered(const json_t *subjects, const char *subject)
 struct limit {
     const char *name;
     int64_t wanted;
-    int64_t unit;  /* the server's number for one of ours */
+    int64_t unit;   /* the server's number for one of ours */
     const char *of; /* what it is counted in, for people */
 };
 #define N_LIMITS 7
 /* -1: no limit. */
-static void limits_of(const struct dc_bus_stream *row, uint64_t replicas, struct limit out[N_LIMITS])
+static void limits_of(const struct dc_bus_stream *row, uint64_t replicas,
+                      struct limit out[N_LIMITS])
 {
     const struct limit limits[N_LIMITS] = {
         {"max_age", (int64_t)row->max_age_ms, NS_PER_MS, " ms"},

@@ -36,8 +36,8 @@ struct dc_nats_start {
     enum dc_nats_policy policy;
     uint64_t sequence; /* FROM_SEQUENCE: at least 1 */
 };
-/* Body of CONSUMER.CREATE: pushed to deliver_to, in order, not acknowledged, with flow control; gone
- * with its listener. */
+/* Body of CONSUMER.CREATE: pushed to deliver_to, in order, not acknowledged, with flow control;
+ * gone with its listener. */
 void dc_nats_ordered_write(struct dc_strbuf *out, const char *stream, struct dc_slice pattern,
                            struct dc_slice deliver_to, struct dc_nats_start start);
 #define DC_NATS_HEARTBEAT_MS 2000

@@ -239,9 +239,9 @@ static void fence(struct rig *g)
         assert_int_equal(
             dc_bus_publish(g->bus, opts.pattern, DC_SLICE_NULL, DC_SLICE_NULL, NULL, NULL, NULL),
             DC_OK);
-        assert_int_equal(dc_bus_publish(g->bus, DC_S("fence.a"), DC_SLICE_NULL, DC_SLICE_NULL, NULL,
-                                        NULL, NULL),
-                         DC_OK);
+        assert_int_equal(
+            dc_bus_publish(g->bus, DC_S("fence.a"), DC_SLICE_NULL, DC_SLICE_NULL, NULL, NULL, NULL),
+            DC_OK);
         while (g->n_fences < n + 2) {
             turn(g);
         }

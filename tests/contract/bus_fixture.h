@@ -2,8 +2,8 @@
  * be short), and listeners that write down what they hear.
  *
  *   PROGRAM memory
- *   PROGRAM nats      needs TEST_NATS_URL (script/with-nats), a server that nobody else uses; without
- *                     it the cases are skipped (77), except where CI is true */
+ *   PROGRAM nats      needs TEST_NATS_URL (script/with-nats), a server that nobody else uses;
+ * without it the cases are skipped (77), except where CI is true */
 #ifndef DC_TESTS_CONTRACT_BUS_FIXTURE_H
 #define DC_TESTS_CONTRACT_BUS_FIXTURE_H
 

@@ -1,7 +1,8 @@
 /* The bus over a cluster of three servers, one of which is lost.
  *
  *   test_bus_cluster nats script/with-nats     starts itself again under the script
- * Without TEST_NATS_URL there is no server to start either: skipped (77), except where CI is true. */
+ * Without TEST_NATS_URL there is no server to start either: skipped (77), except where CI is true.
+ */
 #include "bus_fixture.h"
 #include <stdlib.h>
 #include <unistd.h>

@@ -114,8 +114,8 @@ static enum dc_status publish_number(struct rig *g, unsigned i, dc_bus_publish_c
     snprintf(id, sizeof(id), "id%u", i);
     /* Every other one has an id of its own. */
     return dc_bus_publish(g->bus, i % 3 == 0 ? DC_S("all.x") : DC_S("all.y.z"),
-                          i % 2 == 0 ? DC_SLICE_NULL : dc_slice_z(id), dc_slice_z(payload), cb, data,
-                          NULL);
+                          i % 2 == 0 ? DC_SLICE_NULL : dc_slice_z(id), dc_slice_z(payload), cb,
+                          data, NULL);
 }
 
 /* Publishes numbers as fast as the bus takes them, with an incident every now and then. */

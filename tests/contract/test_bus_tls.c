@@ -1,7 +1,8 @@
 /* The bus over TLS.
  *
  *   test_bus_tls nats script/with-nats     starts itself again under the script
- * Without TEST_NATS_URL there is no server to start either: skipped (77), except where CI is true. */
+ * Without TEST_NATS_URL there is no server to start either: skipped (77), except where CI is true.
+ */
 #include "bus_fixture.h"
 #include <stdlib.h>
 #include <unistd.h>
@@ -44,7 +45,8 @@ static void a_server_of_another_name_is_refused(void **state)
     while (!g->is_ready && !log_has(g, "bus.connect_failed")) {
         turn(g);
     }
-    /* The server listens on 127.0.0.1 only: on systems where that is another place, nobody is there. */
+    /* The server listens on 127.0.0.1 only: on systems where that is another place, nobody is
+     * there. */
     assert_true(!g->is_ready || g->ready.status == DC_CONFIG);
     rig_close(g);
     g->opts.url = original;

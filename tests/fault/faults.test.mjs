@@ -41,7 +41,9 @@ async function settle(stack, { room, readers, watchers, writers, moved }, { mayD
   const acknowledged = writers.flatMap((writer) => writer.acknowledged);
   const last = Math.max(...acknowledged.map(({ offset }) => offset));
   await Promise.all(readers.map((reader) => reader.until(last, HEARD_MS)));
-  await Promise.all([...readers, ...watchers].map((client) => client.stop()));
+  // Watchers first: readers who leave are to be seen by nobody.
+  await Promise.all(watchers.map((client) => client.stop()));
+  await Promise.all(readers.map((client) => client.stop()));
 
   const history = await stack.client(0).history(room.slug);
   assert.deepEqual(history.map(({ offset }) => offset), history.map((_, i) => i + 1), 'no hole is stored');
