@@ -279,15 +279,33 @@ static void listen_to_work(struct dc_nats_consumer *c)
     dc_strbuf_free(&inbox);
 }
 
+/* Not the one that we knew: sequences mean other messages, or all of them come again. */
+static bool is_another(struct dc_nats_consumer *c, const json_t *info)
+{
+    const char *created = json_string_value(json_object_get(info, "created"));
+    if (created == NULL || strcmp(created, c->created) == 0) {
+        return false;
+    }
+    bool is_another = c->was_found;
+    (void)snprintf(c->created, sizeof(c->created), "%s", created);
+    return is_another;
+}
+
 /* It is there: info says where it stands. */
 static void found(struct dc_nats_consumer *c, const json_t *info)
 {
     uint64_t limit = dc_nats_number(json_object_get(info, "config"), "max_ack_pending");
     uint64_t pos = dc_nats_number(json_object_get(info, "delivered"), "stream_seq");
+    if (is_another(c, info)) {
+        c->n_settled = 0;
+        tell_interrupted(c);
+        if (!goes_on(c) || !c->nats->is_up) {
+            return;
+        }
+    }
     c->batch = limit == 0 || limit > BATCH_MAX ? BATCH_MAX : limit;
     c->heard_ms = dc_nats_now_ms(c->nats);
     c->was_found = true;
-    c->is_told = false;
     c->has_complained = false;
     dc_backoff_reset(&c->backoff);
     DC_LIST_FOREACH (it, &c->subs) {
@@ -353,13 +371,6 @@ static struct dc_nats_start start_of(const struct dc_nats_consumer *c)
 static void make(struct dc_nats_consumer *c)
 {
     struct dc_strbuf body = {0};
-    if (c->was_found && !c->is_told) {
-        tell_interrupted(c);
-        if (!goes_on(c) || !c->nats->is_ready || c->call != NULL) {
-            return;
-        }
-    }
-    c->is_told = false;
     dc_nats_durable_write(&body, c->stream->row->name, dc_slice_z(c->name), pattern_of(c),
                           start_of(c), c->ack_wait_ms, c->max_in_flight);
     c->call = dc_nats_call(c->nats, "CONSUMER.DURABLE.CREATE", c->stream->row->name,
@@ -562,10 +573,7 @@ static void resume(struct dc_nats_consumer *c)
 {
     if (c->epoch != c->stream->epoch) {
         c->epoch = c->stream->epoch;
-        c->n_settled = 0;
-        listen_no_more(c);
-        tell_interrupted(c);
-        c->is_told = true;
+        listen_no_more(c); /* the server has another one of that name, or none */
     }
     if (goes_on(c) && c->slot == NULL && is_in_use(c)) {
         ask(c);

@@ -5,6 +5,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { NatsCluster } from '../e2e/support/backends.mjs';
+import { closing } from '../e2e/support/city.mjs';
+import { openRoom } from '../e2e/support/sockets.mjs';
 import { makeUser } from '../e2e/support/tokens.mjs';
 import { Reader, Watcher, Writer } from './support/clients.mjs';
 import { LEASE_MS, SETTLE_MS, Stack } from './support/stack.mjs';
@@ -189,4 +191,24 @@ describe('a cluster of three NATS servers', () => {
       t.diagnostic(JSON.stringify(await settle(stack, people)));
     });
   }
+});
+
+describe('a room that another replica has just made', () => {
+  let stack;
+  before(async () => { stack = await Stack.open(); });
+  after(() => stack?.remove());
+
+  test('is found although the bus has not told of it', async (t) => {
+    await stack.nats.stop('SIGKILL');
+    const user = makeUser('Швидка');
+    const slug = `fresh-${process.pid}`;
+    const room = await stack.client(0, user).createRoom('Щойно', { slug });
+    const socket = await openRoom(stack.cities[1], slug, makeUser());
+    closing(t, socket);
+    assert.equal(socket.snapshot.room_id, room.id);
+    assert.equal((await stack.client(1).ok('GET', `/api/city/rooms/${room.id}`)).slug, slug);
+    const message = await stack.client(1, user).say(slug, 'я вже тут', 'k');
+    await socket.nextFrame(({ message: heard }) => heard?.id === message.id);
+    await stack.nats.start();
+  });
 });

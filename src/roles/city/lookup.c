@@ -1,6 +1,8 @@
 /* Rooms that this process does not know although they exist; dc_city_room_of() of city.h. */
 #include "roles/city/lookup.h"
 
+#include "roles/city/socket.h"
+
 #include "base/input.h"
 #include "roles/city/catch_up.h"
 #include "roles/request.h"
@@ -76,9 +78,13 @@ struct asking {
     void (*again)(void *city, struct dc_http_request *r);
 };
 
-static void fail_unknown(struct dc_http_request *r)
+static void fail_unknown(struct dc_city *city, struct dc_http_request *r)
 {
     struct dc_error err = {0};
+    if (dc_ws_is_upgrade(r)) {
+        dc_socket_refuse(city, r, DC_WS_NOT_FOUND, DC_S("room_not_found"));
+        return;
+    }
     (void)dc_fail_code(&err, DC_NOT_FOUND, "room_not_found", "Room not found");
     dc_http_reply_error(r, &err);
 }
@@ -113,7 +119,7 @@ struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_reques
     }
     bool is_possible = dc_room_id_is_valid(name) || dc_slug_is_valid(name);
     if (city->looked_up == r || !is_possible || !may_ask(city, DC_S("requests"))) {
-        fail_unknown(r);
+        fail_unknown(city, r);
         return NULL;
     }
     struct asking *a = dc_request_alloc(r, sizeof(*a));

@@ -505,10 +505,12 @@ static void open_room_socket(void *ctx, struct dc_http_request *r)
         !dc_http_read_query(r, cursor_fields, DC_ARRAY_LEN(cursor_fields), &q)) {
         return;
     }
-    struct dc_city_room *room = dc_city_rooms_find(city->rooms, dc_http_param(r, 0));
-    if (room == NULL && dc_ws_is_upgrade(r)) {
-        dc_socket_refuse(city, r, DC_WS_NOT_FOUND, DC_S("room_not_found"));
-        return;
+    struct dc_city_room *room = NULL;
+    if (dc_ws_is_upgrade(r)) {
+        room = dc_city_room_of(city, r, open_room_socket);
+        if (room == NULL) {
+            return;
+        }
     }
     struct dc_cursor cursor = dc_cursor_take(&q);
     struct room_socket *s = dc_calloc(1, sizeof(*s));
@@ -517,7 +519,7 @@ static void open_room_socket(void *ctx, struct dc_http_request *r)
         dc_free(s);
         return;
     }
-    DC_ASSERT(room != NULL); /* it may be NULL without an upgrade, and that is not opened */
+    DC_ASSERT(room != NULL); /* it is NULL without an upgrade, and that is not opened */
     dc_chat_enter_topics(city, room);
     s->base.cursor_of = room->chat;
     enter(s, &cursor);

@@ -1,0 +1,196 @@
+// Several processes as an operator starts them: workers on one port, replicas that share clients,
+// backends that come late, settings that are wrong.
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Nats, Redis } from '../e2e/support/backends.mjs';
+import { createDatabase } from '../e2e/support/database.mjs';
+import { Client } from '../e2e/support/http.mjs';
+import {
+  binary, childEnvironment, JWT_SECRET, runBinary, Server, temporaryDirectory,
+} from '../e2e/support/server.mjs';
+import { openRoom } from '../e2e/support/sockets.mjs';
+import { makeUser } from '../e2e/support/tokens.mjs';
+
+const EX_CONFIG = 78;
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+const run = promisify(execFile);
+
+async function backends() {
+  const [database, nats, redis] = await Promise.all([createDatabase(), Nats.open(), Redis.open()]);
+  return {
+    database,
+    nats,
+    redis,
+    env: { DATABASE_URL: database.url, NATS_URL: nats.url, REDIS_URL: redis.url },
+    remove: () => Promise.all([nats.remove(), redis.remove(), database.remove()]),
+  };
+}
+
+describe('daarion up --workers', () => {
+  let real;
+  let city;
+  const workers = () => city.events.filter(({ event }) => event === 'supervisor.worker_started');
+  const ready = () => city.events.filter(({ event }) => event === 'daarion.ready').length;
+
+  before(async () => {
+    real = await backends();
+    city = new Server(real.env, temporaryDirectory('workers'), { args: ['up', '--workers=3'] });
+    await city.start();
+    await city.waitForEvent(() => ready() === 3, 60_000);
+  });
+  after(async () => {
+    await city?.remove();
+    await real?.remove();
+  });
+
+  test('each listens on the one port, and has an internal port of its own', async () => {
+    const listeners = city.events.filter(({ event }) => event === 'server.listening');
+    const ports = (name) => new Set(listeners.filter(({ listener }) => listener === name).map(({ port }) => port));
+    assert.equal(ports('public').size, 1);
+    assert.equal(ports('internal').size, 3);
+  });
+
+  test('clients of different workers talk, and one that is killed is started again', async () => {
+    const user = makeUser('Оля');
+    const api = new Client(city.publicUrl, user);
+    const room = await api.createRoom('Спільна', { slug: 'workers' });
+    // The kernel spreads connections: with sixteen all three workers have some.
+    const sockets = await Promise.all(Array.from({ length: 16 }, () => openRoom(city, room.slug, makeUser())));
+    const message = await api.say(room.slug, 'усім', 'first');
+    await Promise.all(sockets.map((socket) => socket.nextFrame(({ message: heard }) => heard?.id === message.id)));
+
+    const [victim] = workers();
+    process.kill(victim.pid, 'SIGKILL');
+    await city.waitForEvent(() => workers().length === 4 && ready() === 4, 60_000);
+    const left = sockets.filter(({ closed }) => !closed);
+    assert.ok(left.length < sockets.length || left.length === 16);
+    const second = await api.say(room.slug, 'ще раз', 'second');
+    await Promise.all(left.map((socket) => socket.nextFrame(({ message: heard }) => heard?.id === second.id)));
+    sockets.forEach((socket) => socket.terminate());
+  });
+});
+
+describe('what comes late', () => {
+  test('a city that is started before its engines waits for them, and serves when they are there', async (t) => {
+    const real = await backends();
+    t.after(real.remove);
+    await Promise.all([real.nats.stop(), real.redis.stop()]);
+    const city = new Server(real.env, temporaryDirectory('late'), { args: ['up'] });
+    t.after(() => city.remove());
+    await city.start();
+    const health = await (await fetch(`${city.internalUrl}/readyz`)).json();
+    assert.equal(health.status, 'degraded');
+    assert.notEqual(health.checks.bus.status, 'ok');
+    assert.notEqual(health.checks.kv.status, 'ok');
+    const user = makeUser('Рання');
+    const api = new Client(city.publicUrl, user);
+    const early = await api.say('general', 'ще без шини', 'early');
+    const reader = await openRoom(city, 'general', makeUser(), { offset: 0, epoch: (await api.ok('GET', '/api/city/rooms/general')).epoch });
+    await reader.nextFrame(({ message }) => message?.id === early.id);
+    await Promise.all([real.nats.start(), real.redis.start()]);
+    const isWell = async () => (await (await fetch(`${city.internalUrl}/readyz`)).json()).status === 'ok';
+    for (const end = Date.now() + 20_000; !(await isWell());) {
+      assert.ok(Date.now() < end, 'ready in time');
+      await new Promise((resolve) => { setTimeout(resolve, 100); });
+    }
+    const late = await api.say('general', 'вже з шиною', 'late');
+    await reader.nextFrame(({ message }) => message?.id === late.id);
+    await reader.close();
+  });
+});
+
+describe('what is wrong ends the start with 78 and one line that names the setting', () => {
+  let real;
+  before(async () => { real = await backends(); });
+  after(() => real?.remove());
+
+  async function refused(args, env, name) {
+    const result = await runBinary(args, {
+      env: { ...real.env, JWT_SECRET, DATA_DIR: temporaryDirectory('refused'), PORT: 0, INTERNAL_PORT: 0, ...env },
+    });
+    assert.equal(result.code, EX_CONFIG, result.stderr);
+    const lines = result.stderr.split('\n').filter((line) => line.startsWith('daarion: '));
+    assert.equal(lines.length, 1, result.stderr);
+    assert.match(lines[0], new RegExp(name));
+    assert.ok(!result.stderr.includes(real.redis.password) && !result.stderr.includes(real.nats.password), 'no secret is told');
+    return lines[0];
+  }
+
+  for (const [name, missing] of [['DATABASE_URL', 'DATABASE_URL'], ['REDIS_URL', 'REDIS_URL'], ['NATS_URL', 'NATS_URL'], ['JWT_SECRET', 'JWT_SECRET']]) {
+    test(`city-service alone without ${name}`, () => refused(['city-service'], { [missing]: undefined }, name));
+  }
+  test('two workers without a shared bus', () => refused(['up', '--workers=2'], { NATS_URL: undefined }, 'NATS_URL'));
+  test('a wrong password of Redis', () => refused(['up'], { REDIS_URL: `redis://:wrong@127.0.0.1:${real.redis.port}/0` }, 'REDIS_URL'));
+  test('a database number that Redis does not have', () => refused(['up'], { REDIS_URL: real.redis.url.replace(/0$/, '999') }, 'REDIS_URL'));
+  test('a wrong password of NATS', () => refused(['up'], { NATS_URL: `nats://daarion:wrong@127.0.0.1:${real.nats.port}` }, 'NATS_URL'));
+  test('a wrong password of PostgreSQL', () => {
+    const url = new URL(real.database.url);
+    url.password = 'wrong';
+    return refused(['up'], { DATABASE_URL: url.href }, 'DATABASE_URL|password');
+  });
+  test('no scheme', () => refused(['up'], { NATS_URL: 'localhost:4222' }, 'NATS_URL'));
+  test('TLS, which the Redis client cannot do', () => refused(['up'], { REDIS_URL: 'rediss://127.0.0.1/0' }, 'REDIS_URL'));
+
+  test('a database that is newer than the program', async () => {
+    const migrated = await runBinary(['migrate'], { env: { ...real.env, DATA_DIR: temporaryDirectory('newer') } });
+    assert.equal(migrated.code, 0, migrated.stderr);
+    const { default: pg } = await import('../e2e/node_modules/pg/lib/index.js');
+    const client = new pg.Client({ connectionString: real.database.url });
+    await client.connect();
+    await client.query("insert into schema_migrations select 999, 'from_the_future', checksum, applied_at from schema_migrations limit 1");
+    await client.end();
+    const line = await refused(['up'], {}, 'newer|999');
+    assert.match(line, /newer|999/);
+  });
+});
+
+describe('script/stack', () => {
+  const dir = fs.mkdtempSync('/var/tmp/daarion-stack-test-');
+  const env = { ...childEnvironment(), STACK_DIR: dir, DAARION_BIN: binary, PATH: process.env.PATH, HOME: process.env.HOME };
+  after(async () => {
+    await run(path.join(root, 'script/stack'), ['--wipe'], { env });
+    assert.ok(!fs.existsSync(dir));
+  });
+
+  test('it starts every engine and role, serves the page and the city behind one address, and ends all of it', async () => {
+    const stack = spawn(path.join(root, 'script/stack'), [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    stack.stdout.setEncoding('utf8').on('data', (text) => { output += text; });
+    stack.stderr.setEncoding('utf8').on('data', (text) => { output += text; });
+    const [code] = await once(stack, 'exit');
+    assert.equal(code, 0, output);
+    const address = /DAARION City is open: (http:\S+)\//.exec(output)[1];
+    const roles = output.match(/^(auth|presence|city|gateway)-\d +pid \d+, ok$/gm);
+    assert.ok(roles.length >= 5, output);
+
+    const page = await fetch(address);
+    assert.equal(page.status, 200);
+    assert.match(await page.text(), /<div id="root"/);
+    const server = { publicUrl: address, publicPort: new URL(address).port };
+    const guest = await new Client(address).ok('POST', '/api/auth/guest', { display_name: 'Гостя' });
+    const user = { id: guest.user_id, token: guest.access_token };
+    const api = new Client(address, user);
+    const room = await api.createRoom('Зі стека', { slug: 'from-the-stack' });
+    const sockets = await Promise.all(Array.from({ length: 8 }, () => openRoom(server, room.slug, user)));
+    const message = await api.say(room.slug, 'чути всюди', 'k');
+    await Promise.all(sockets.map((socket) => socket.nextFrame(({ message: heard }) => heard?.id === message.id)));
+    sockets.forEach((socket) => socket.terminate());
+
+    const pids = [...output.matchAll(/pid (\d+)/g)].map(([, pid]) => Number(pid));
+    await run(path.join(root, 'script/stack'), ['--down'], { env });
+    const alive = pids.filter((pid) => {
+      try {
+        return !/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
+      } catch {
+        return false;
+      }
+    });
+    assert.deepEqual(alive, []);
+  });
+});
