@@ -1,6 +1,7 @@
-/* Access tokens by cjose.  The text is checked before cjose sees it: three parts of strict base64url
- * (cjose asserts that padding stands at the end, so a stranger could end the process), and a header
- * of {"alg":"HS256"} (typ may follow), so `none`, RS256-with-our-secret and crit headers end here. */
+/* Access tokens by cjose.  The text is checked before cjose sees it: three parts of strict
+ * base64url (cjose asserts that padding stands at the end, so a stranger could end the process),
+ * and a header of {"alg":"HS256"} (typ may follow), so `none`, RS256-with-our-secret and crit
+ * headers end here. */
 #include "auth/token.h"
 
 #include "base/encoding.h"

@@ -46,7 +46,7 @@ struct dc_room_people {
 struct dc_city_room {
     struct dc_room_row row; /* texts owned by the room, replaced by the next put */
     uint64_t last_position;
-    uint64_t heard_position; /* newest one that the bus has brought */
+    uint64_t heard_position;  /* newest one that the bus has brought */
     struct dc_utc last_event; /* ms 0: never */
     struct dc_last_message last;
     struct dc_room_people people;

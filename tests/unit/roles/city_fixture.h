@@ -27,7 +27,7 @@
 struct rig {
     struct dc_settings settings;
     struct dc_ctx ctx, aggregator_ctx; /* that of the aggregator has a router of its own */
-    struct dc_city *city; /* the role's state */
+    struct dc_city *city;              /* the role's state */
     void *aggregator;
     struct dc_mono guard;
     char dir[64], path[96];
@@ -57,9 +57,9 @@ static inline void rig_start_aggregator(struct rig *r)
     struct dc_error err = {0};
     r->aggregator_ctx = r->ctx;
     r->aggregator_ctx.internal_router = dc_router_create();
-    assert_int_equal(dc_role_presence_aggregator.start(&r->aggregator_ctx, rig_ready, r,
-                                                       &r->aggregator, &err),
-                     DC_OK);
+    assert_int_equal(
+        dc_role_presence_aggregator.start(&r->aggregator_ctx, rig_ready, r, &r->aggregator, &err),
+        DC_OK);
 }
 
 static inline void rig_stop_aggregator(struct rig *r)
