@@ -12,6 +12,7 @@
 #define SILENCE_MAX_MS        (INT64_C(3) * DC_NATS_PULL_HEARTBEAT_MS)
 #define BACKOFF_BASE_MS       50
 #define BACKOFF_MAX_MS        5000
+#define CREATED_SLACK_MS      100
 #define NAME_MAX_BYTES        200 /* escaped: it is a file's name on the server */
 
 static void ask(struct dc_nats_consumer *c);
@@ -279,16 +280,19 @@ static void listen_to_work(struct dc_nats_consumer *c)
     dc_strbuf_free(&inbox);
 }
 
-/* Not the one that we knew: sequences mean other messages, or all of them come again. */
+/* Not the one that we knew: sequences mean other messages, or all of them come again.  After a
+ * restart the server gives the same one another time of creation, some microseconds off. */
 static bool is_another(struct dc_nats_consumer *c, const json_t *info)
 {
-    const char *created = json_string_value(json_object_get(info, "created"));
-    if (created == NULL || strcmp(created, c->created) == 0) {
-        return false;
+    struct dc_utc created = {0};
+    bool is_another = c->is_stream_new;
+    c->is_stream_new = false;
+    if (dc_utc_parse(dc_json_text(info, "created"), &created)) {
+        int64_t later_ms = created.ms - c->created_ms;
+        is_another = is_another || later_ms > CREATED_SLACK_MS || later_ms < -CREATED_SLACK_MS;
+        c->created_ms = created.ms;
     }
-    bool is_another = c->was_found;
-    (void)snprintf(c->created, sizeof(c->created), "%s", created);
-    return is_another;
+    return is_another && c->was_found;
 }
 
 /* It is there: info says where it stands. */
@@ -573,6 +577,7 @@ static void resume(struct dc_nats_consumer *c)
 {
     if (c->epoch != c->stream->epoch) {
         c->epoch = c->stream->epoch;
+        c->is_stream_new = true;
         listen_no_more(c); /* the server has another one of that name, or none */
     }
     if (goes_on(c) && c->slot == NULL && is_in_use(c)) {

@@ -17,11 +17,12 @@ struct dc_nats_consumer {
     struct dc_nats_call *call;
     struct dc_nats_wake retry;
     struct dc_backoff backoff;
-    char inbox[96];   /* of the slot, without the last token */
-    char created[48]; /* the server's text; another one means another consumer of that name */
-    uint32_t epoch;   /* of its stream */
-    bool is_asked;    /* to be looked at once more */
-    bool was_found;   /* once: if it is gone it is made from the beginning */
+    char inbox[96];     /* of the slot, without the last token */
+    int64_t created_ms; /* by the server */
+    bool is_stream_new; /* since it was found: it cannot be the same */
+    uint32_t epoch;     /* of its stream */
+    bool is_asked;      /* to be looked at once more */
+    bool was_found;     /* once: if it is gone it is made from the beginning */
     bool has_complained;
     uint32_t resumed_in_round;
     uint32_t n_quiet; /* looked at without a message in between */
