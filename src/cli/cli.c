@@ -45,6 +45,8 @@ static void help_overview(const struct dc_cli *cli, struct dc_strbuf *out)
                             "[--ttl=1h])\n"
                             "  matrix-config settings and registration for a Synapse homeserver "
                             "(--dir=DIR)\n"
+                            "  backfill      Matrix rooms for the rooms of a running city that "
+                            "have none\n"
                             "  healthcheck   ask a running process whether it is ready\n"
                             "  help          this text; `daarion COMMAND --help` for more\n\n"
                             "Roles\n"));
@@ -96,6 +98,15 @@ void dc_cli_help(const struct dc_cli *cli, const char *command_z, struct dc_strb
                            "daarion-homeserver.yaml goes beside Synapse's own configuration (-c "
                            "twice),\ndaarion.env into the environment of matrix-gateway. Secrets "
                            "are random, files\nhave mode 0600, nothing is overwritten.\n"));
+    } else if (dc_slice_eq(command, DC_S("backfill"))) {
+        dc_strbuf_add(out,
+                      DC_S("daarion backfill: gives every room of a running city its Matrix "
+                           "room.\n\n"
+                           "Asks the city at INTERNAL_HOST:INTERNAL_PORT, with INTERNAL_API_KEY or "
+                           "the key in DATA_DIR.\nRooms are found by their alias or made; begun "
+                           "again after an interruption, it makes\nnothing twice.\n\n"
+                           "Exit 0: every room has one. 1: some do not (a line each), or nobody "
+                           "answers.\n"));
     } else if (dc_slice_eq(command, DC_S("healthcheck"))) {
         dc_strbuf_add(out, DC_S("daarion healthcheck: asks INTERNAL_HOST:INTERNAL_PORT for /readyz "
                                 "and prints the answer.\n\nExit 0: ready or degraded. 1: not "
@@ -208,6 +219,9 @@ static int run_command(const struct dc_cli *cli, struct dc_conf *conf)
     }
     if (dc_slice_eq(command, DC_S("matrix-config"))) {
         return dc_cli_matrix_config(conf, dc_conf_flag(conf, "dir"));
+    }
+    if (dc_slice_eq(command, DC_S("backfill"))) {
+        return dc_cli_backfill(conf);
     }
     if (dc_slice_eq(command, DC_S("healthcheck"))) {
         return dc_cli_healthcheck(conf);

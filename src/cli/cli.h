@@ -26,6 +26,8 @@ int dc_cli_migrate(const struct dc_cli *cli, struct dc_conf *conf, bool check_on
 int dc_cli_token(struct dc_conf *conf, const char *sub_z, const char *name_z, const char *ttl_z);
 /* dir_z NULL: DATA_DIR/matrix. */
 int dc_cli_matrix_config(struct dc_conf *conf, const char *dir_z);
+/* POST /internal/city/matrix/backfill of the internal listener, until it is done. */
+int dc_cli_backfill(struct dc_conf *conf);
 /* GET /readyz of the internal listener. */
 int dc_cli_healthcheck(struct dc_conf *conf);
 void dc_cli_help(const struct dc_cli *cli, const char *command_z, struct dc_strbuf *out);

@@ -153,6 +153,22 @@ static enum dc_status listen_on(struct dc_process *p, const char *name, const ch
     return st;
 }
 
+/* Who listens everywhere is reached at home. */
+static void set_internal_url(struct dc_process *p)
+{
+    const char *host = p->settings->internal_host;
+    bool is_v6 = strchr(host, ':') != NULL;
+    if (strcmp(host, "0.0.0.0") == 0) {
+        host = "127.0.0.1";
+    } else if (strcmp(host, "::") == 0) {
+        host = "::1";
+    }
+    int n = snprintf(p->ctx.internal_url, sizeof(p->ctx.internal_url), "http://%s%s%s:%u",
+                     is_v6 ? "[" : "", host, is_v6 ? "]" : "",
+                     (unsigned)dc_server_port(p->internal_server));
+    DC_ASSERT(n > 0 && (size_t)n < sizeof(p->ctx.internal_url)); /* the host is an address */
+}
+
 void dc_process_listen_internal(struct dc_process *p)
 {
     const struct dc_settings *s = p->settings;
@@ -165,7 +181,9 @@ void dc_process_listen_internal(struct dc_process *p)
     if (listen_on(p, "internal", s->internal_host, s->internal_port + shift, false,
                   p->ctx.internal_router, &p->internal_server, &err) != DC_OK) {
         dc_process_fail(p, &err);
+        return;
     }
+    set_internal_url(p);
 }
 
 void dc_process_listen_public(struct dc_process *p)

@@ -164,7 +164,14 @@ static const struct dc_opt options[] = {
      .roles = GATEWAY, .help = "registration_shared_secret: makes administrators."},
     {TEXT("MATRIX_ROOM_CREATORS", matrix_room_creators), .check = dc_check_matrix_users,
      .roles = GATEWAY, .help = "Further Matrix users whose rooms are the city's, comma-separated."},
-    {MS("MATRIX_TIMEOUT_MS", matrix_timeout_ms, 100, 10 * MINUTE), .def = "10s", .roles = GATEWAY,
+    {TEXT("MATRIX_GATEWAY_URL", matrix_gateway_url), .flags = DC_OPT_URL,
+     .check = dc_check_http_url, .roles = CITY,
+     .help = "matrix-gateway (http://...); unset: in `up` the process itself, else no Matrix."},
+    {TEXT("MATRIX_PUBLIC_URL", matrix_public_url), .flags = DC_OPT_URL,
+     .check = dc_check_http_url, .roles = CITY,
+     .help = "The homeserver as browsers reach it; unset: SYNAPSE_URL."},
+    {MS("MATRIX_TIMEOUT_MS", matrix_timeout_ms, 100, 10 * MINUTE), .def = "10s",
+     .roles = "up matrix-gateway city-service",
      .help = "Time for what the homeserver is asked, its own pauses included."},
     {MS("MATRIX_CHECK_INTERVAL_MS", matrix_check_interval_ms, 50, HOUR), .def = "15s",
      .roles = GATEWAY, .help = "Pause between two looks at the homeserver."},
@@ -225,7 +232,7 @@ const struct dc_opt *dc_option_find(struct dc_slice name)
 
 /* A star stands for any text, at one end only. */
 static const char *const reserved[] = {
-    "MATRIX_ACCESS_TOKEN", "MATRIX_USER_ID", "MATRIX_GATEWAY_URL", "SECONDME_*", "LLM_*", "VITE_*",
+    "MATRIX_ACCESS_TOKEN", "MATRIX_USER_ID", "SECONDME_*", "LLM_*", "VITE_*",
     "NEXT_PUBLIC_*", "*_SERVICE_URL", "*_SERVICE_INTERNAL_URL",
     /* agents, map, aggregator */
     "USAGE_ENGINE_URL", "DAGI_ROUTER_URL", "SYNC_TIMEOUT_MS", "ROOM_MAPPING_REFRESH_INTERVAL_S",

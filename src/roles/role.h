@@ -33,6 +33,9 @@ struct dc_ctx {
     struct dc_auth auth;
     struct dc_router *public_router;
     struct dc_router *internal_router;
+    /* "http://127.0.0.1:8081": how this process reaches its own internal listener; empty until that
+     * is open. */
+    char internal_url[80];
     bool is_combined; /* `up`: native paths belong to pages, services live under /api */
 };
 

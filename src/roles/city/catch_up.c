@@ -124,7 +124,8 @@ static void read_rooms(struct dc_city *city, struct dc_strbuf *ids)
     dc_strbuf_free(ids);
 }
 
-/* Rooms in the rows of heads: those that are ahead are read up, those that nobody here knows. */
+/* Rooms in the rows of heads: those that are ahead are read up, those that nobody here knows are
+ * read, or not as they are now. */
 static void compare(struct dc_city *city, const struct dc_db_result *heads)
 {
     struct dc_strbuf unknown = {0};
@@ -135,10 +136,13 @@ static void compare(struct dc_city *city, const struct dc_db_result *heads)
     for (size_t i = 0; i < dc_db_rows(heads); i++) {
         struct dc_slice id = dc_db_get_text(heads, i, 0);
         struct dc_city_room *room = dc_city_rooms_find(city->rooms, id);
-        if (room == NULL && dc_room_id_is_valid(id) && n_unknown < ROOMS_PAGE) {
+        bool is_news = room == NULL ? dc_room_id_is_valid(id)
+                                    : (uint64_t)dc_db_get_int(heads, i, 2) > room->row.revision;
+        if (is_news && n_unknown < ROOMS_PAGE) {
             n_unknown++;
             dc_jsonw_text(&w, id);
-        } else if (room != NULL) {
+        }
+        if (room != NULL) {
             dc_chat_tell_of_room(city, room);
             if ((uint64_t)dc_db_get_int(heads, i, 1) > room->last_position) {
                 dc_catch_up_room(city, room);

@@ -4,6 +4,7 @@
 #include "domain/snippet.h"
 #include "roles/city/catch_up.h"
 #include "roles/city/feed.h"
+#include "roles/city/lookup.h"
 
 #define SNIPPET_CHARS 100
 
@@ -148,7 +149,43 @@ void dc_chat_tell_of_room(struct dc_city *city, struct dc_city_room *room)
 {
     if (!room->is_announced) {
         room->is_announced = true;
-        dc_feed_room_created(city, room);
+        dc_feed_room(city, "room.created", room);
+    }
+}
+
+void dc_chat_room_changed(struct dc_city *city, const struct dc_city_room *room, bool was_archived)
+{
+    if (room->row.is_archived == was_archived) {
+        return; /* which Matrix room it has is nobody's concern at this moment */
+    }
+    dc_feed_room(city, "room.changed", room);
+    if (room->crowd == NULL) {
+        return;
+    }
+    struct dc_strbuf out = {0};
+    struct dc_jsonw w;
+    dc_jsonw_init(&w, &out);
+    dc_jsonw_object(&w);
+    dc_jsonw_key_text(&w, "event", DC_S("room.archived"));
+    dc_jsonw_key_text(&w, "room_id", room->row.id);
+    dc_jsonw_key_bool(&w, "archived", room->row.is_archived);
+    dc_topic_write_cursor(room->chat, dc_topic_offset(room->chat), &out);
+    if (dc_strbuf_ok(&out)) {
+        dc_topic_set(room->crowd, DC_S("archived"), dc_strbuf_slice(&out));
+    }
+    dc_strbuf_free(&out);
+}
+
+static void on_room_changed(struct dc_city *city, const struct dc_bus_message *m,
+                            const json_t *event)
+{
+    struct dc_slice room_id = dc_json_text(event, "room_id");
+    if (dc_room_id_is_valid(room_id)) {
+        dc_lookup_changed(city, room_id);
+    } else {
+        struct dc_error err = {0};
+        (void)dc_fail(&err, DC_MALFORMED, 0, "a change of no room");
+        complain(city, m, &err);
     }
 }
 
@@ -190,6 +227,10 @@ static void on_event(void *data, const struct dc_bus_message *m)
     }
     if (dc_slice_eq(m->subject, DC_S("city.event.room"))) {
         on_room_event(city, m, event);
+    } else if (dc_slice_eq(m->subject, DC_S(DC_ROOM_CHANGED_SUBJECT))) {
+        if (city->is_loaded) { /* else the load reads the row, and the doubt behind it */
+            on_room_changed(city, m, event);
+        }
     } else if (dc_slice_eq(m->subject, DC_S("city.event.feed"))) {
         dc_feed_event(city, event, m->payload);
     }

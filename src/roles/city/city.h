@@ -21,6 +21,7 @@ struct dc_catch_up;      /* catch_up.h: what was committed unheard */
 struct dc_city_sessions; /* sessions.h: sockets of this process that stand for people */
 struct dc_feed;          /* feed.h: events that sockets have been given */
 struct dc_relay;         /* relay/relay.h: from commits to the bus */
+struct dc_peer;          /* roles/peer.h: another role's internal interface */
 
 struct dc_city {
     struct dc_ctx *ctx;
@@ -38,6 +39,7 @@ struct dc_city {
     struct dc_feed *feed_seen;
     struct dc_relay *relay;
     struct dc_bus_sub *live_sub, *chat_sub, *event_sub;
+    struct dc_peer *gateway; /* matrix_link.h; NULL: no homeserver */
     struct dc_rate_limit *message_limit, *room_limit, *lookup_limit;
     const struct dc_http_request *looked_up; /* lookup.c: its room has just been asked for */
     struct dc_counter *duplicate_messages, *duplicate_events;
@@ -81,6 +83,9 @@ struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_reques
 
 /* Each file of routes registers its own table. */
 void dc_city_routes_rooms(struct dc_city *city);
+void dc_city_routes_archive(struct dc_city *city);
+void dc_city_routes_backfill(struct dc_city *city);
+void dc_city_routes_chat(struct dc_city *city);
 void dc_city_routes_messages(struct dc_city *city);
 void dc_city_routes_feed(struct dc_city *city);
 void dc_city_routes_presence(struct dc_city *city);

@@ -114,13 +114,13 @@ void dc_feed_event(struct dc_city *city, const json_t *event, struct dc_slice te
     }
 }
 
-void dc_feed_room_created(struct dc_city *city, const struct dc_city_room *room)
+void dc_feed_room(struct dc_city *city, const char *type_z, const struct dc_city_room *room)
 {
     struct dc_strbuf frame = {0};
     struct dc_jsonw w;
     dc_jsonw_init(&w, &frame);
     dc_jsonw_object(&w);
-    dc_jsonw_key_text(&w, "type", DC_S("room.created"));
+    dc_jsonw_key_text(&w, "type", dc_slice_z(type_z));
     dc_jsonw_key(&w, "room");
     dc_jsonw_object(&w);
     dc_city_room_write(room, &w);

@@ -12,7 +12,8 @@ void dc_feed_destroy(struct dc_feed *f);
 
 /* An event from the bus and its text; one that has been seen lately is left out. */
 void dc_feed_event(struct dc_city *city, const json_t *event, struct dc_slice text);
-void dc_feed_room_created(struct dc_city *city, const struct dc_city_room *room);
+/* type_z: room.created, room.changed. */
+void dc_feed_room(struct dc_city *city, const char *type_z, const struct dc_city_room *room);
 /* The bus may have brought less than there was: reads what is newer than the newest event seen, and
  * delivers what has not been; or says reset to the audience, when that is too much or cannot be
  * read: they ask GET /city/feed then. */

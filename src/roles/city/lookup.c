@@ -5,6 +5,7 @@
 
 #include "base/input.h"
 #include "roles/city/catch_up.h"
+#include "roles/city/chat.h"
 #include "roles/request.h"
 
 struct taking {
@@ -23,11 +24,17 @@ static void on_added(void *data, struct dc_city_room *room)
     }
 }
 
+static void on_changed(void *data, struct dc_city_room *room, bool was_archived)
+{
+    dc_chat_room_changed(data, room, was_archived);
+}
+
 void dc_lookup_take(struct dc_city *city, const struct dc_db_result *r,
                     void (*added)(void *data, struct dc_city_room *room), void *data)
 {
     struct taking t = {added, data};
     dc_repo_read_unknown_rooms(r, city->rooms, on_added, &t);
+    dc_repo_read_changed_rooms(r, city->rooms, on_changed, city);
 }
 
 static bool may_ask(struct dc_city *city, struct dc_slice who)
@@ -66,6 +73,40 @@ void dc_lookup_room(struct dc_city *city, struct dc_slice room_id)
         dc_city_pending_begin(city);
     } else {
         DC_LOG_WARN_EVENT(city->ctx->log, "city.lookup_failed", DC_LF_ERR(&err));
+    }
+}
+
+/* --- rooms that have changed --- */
+
+static void on_changed_room(void *data, enum dc_status st,
+                            const struct dc_db_result *const *results, size_t n,
+                            const struct dc_error *err)
+{
+    struct dc_city *city = data;
+    (void)n;
+    if (st != DC_OK) {
+        DC_LOG_WARN_EVENT(city->ctx->log, "city.lookup_failed", DC_LF_ERR(err));
+        if (!city->is_stopping) {
+            dc_catch_up_doubt(city); /* compares revisions too */
+        }
+    } else if (!city->is_stopping) {
+        dc_lookup_take(city, results[0], NULL, NULL);
+    }
+    dc_city_pending_end(city);
+}
+
+void dc_lookup_changed(struct dc_city *city, struct dc_slice room_id)
+{
+    struct dc_error err = {0};
+    if (city->is_stopping) {
+        return;
+    }
+    if (dc_db_submit(dc_repo_room(city->ctx->db, room_id), on_changed_room, city, NULL, &err) ==
+        DC_OK) {
+        dc_city_pending_begin(city);
+    } else {
+        DC_LOG_WARN_EVENT(city->ctx->log, "city.lookup_failed", DC_LF_ERR(&err));
+        dc_catch_up_doubt(city);
     }
 }
 

@@ -13,8 +13,10 @@
 
 /* Reads one room into the directory, for a message of the bus. */
 void dc_lookup_room(struct dc_city *city, struct dc_slice room_id);
+/* Reads one again that has changed, as the bus says. */
+void dc_lookup_changed(struct dc_city *city, struct dc_slice room_id);
 /* Puts the rooms of a result (dc_repo_room, dc_repo_rooms) into the directory, those that it does
- * not know; added may be NULL. */
+ * not know, and those that have changed; added may be NULL. */
 void dc_lookup_take(struct dc_city *city, const struct dc_db_result *r,
                     void (*added)(void *data, struct dc_city_room *room), void *data);
 

@@ -131,6 +131,10 @@ static void on_stored(void *data, enum dc_status st, const struct dc_db_result *
 enum dc_status dc_city_message_send(struct dc_city *city, const struct dc_message_draft *draft,
                                     dc_message_cb cb, void *data, struct dc_error *err)
 {
+    if (draft->room->row.is_archived) {
+        return dc_fail_code(err, DC_CONFLICT, "room_archived",
+                            "the room is archived: nothing can be said in it");
+    }
     struct sending *s = sending_create(city, draft);
     s->cb = cb;
     s->data = data;

@@ -19,7 +19,7 @@ typedef void (*dc_message_cb)(void *data, enum dc_status st, const struct dc_mes
 /* Takes a token of the author's rate limit; 0 or the milliseconds to wait. */
 uint64_t dc_city_message_wait_ms(struct dc_city *city, struct dc_slice user_id);
 /* Stores the draft (copied) with what it owes to the room and the feed, hands that to the relay,
- * and answers by cb exactly once, later.  On failure cb never runs. */
+ * and answers by cb exactly once, later.  On failure cb never runs; DC_CONFLICT room_archived. */
 DC_MUST_USE enum dc_status dc_city_message_send(struct dc_city *city,
                                                 const struct dc_message_draft *draft,
                                                 dc_message_cb cb, void *data, struct dc_error *err);

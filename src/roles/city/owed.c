@@ -84,3 +84,34 @@ void dc_owed_room_publish(struct dc_city *city, const struct dc_feed_event *e,
         {ids[1], DC_S(DC_FEED_SUBJECT), e->id, owed->event}};
     dc_relay_publish(city->relay, NULL, 0, items, DC_ARRAY_LEN(items));
 }
+
+/* --- changes of rooms --- */
+
+bool dc_owed_change_make(struct dc_arena *arena, struct dc_slice room_id, struct dc_slice id,
+                         const struct dc_feed_event *e, struct dc_room_change *out)
+{
+    struct dc_strbuf text = {0};
+    struct dc_jsonw w;
+    dc_jsonw_init(&w, &text);
+    dc_jsonw_object(&w);
+    dc_jsonw_key_text(&w, "type", DC_S("room.changed"));
+    dc_jsonw_key_text(&w, "room_id", room_id);
+    dc_jsonw_end(&w);
+    *out = (struct dc_room_change){.room_id = dc_arena_dup(arena, room_id),
+                                   .id = dc_arena_dup(arena, id),
+                                   .payload = keep(arena, &text),
+                                   .event = e,
+                                   .event_text = e != NULL ? event_text(arena, e) : DC_SLICE_NULL};
+    return out->room_id.ptr != NULL && out->id.ptr != NULL && out->payload.ptr != NULL &&
+           (e == NULL || out->event_text.ptr != NULL);
+}
+
+void dc_owed_change_publish(struct dc_city *city, const struct dc_room_change *c,
+                            const int64_t ids[DC_OWED_OF_CHANGE])
+{
+    const struct dc_relay_item items[DC_OWED_OF_CHANGE] = {
+        {ids[0], DC_S(DC_ROOM_CHANGED_SUBJECT), c->id, c->payload},
+        {ids[1], DC_S(DC_FEED_SUBJECT), c->event != NULL ? c->event->id : DC_SLICE_NULL,
+         c->event_text}};
+    dc_relay_publish(city->relay, NULL, 0, items, c->event != NULL ? 2 : 1);
+}

@@ -21,4 +21,11 @@ DC_MUST_USE bool dc_owed_room_make(struct dc_arena *arena, const struct dc_room_
 void dc_owed_room_publish(struct dc_city *city, const struct dc_feed_event *e,
                           const struct dc_owed_room *owed, const int64_t ids[DC_OWED_OF_ROOM]);
 
+/* A change of a room; id is its own (kept in the arena). e NULL: no feed event. */
+DC_MUST_USE bool dc_owed_change_make(struct dc_arena *arena, struct dc_slice room_id,
+                                     struct dc_slice id, const struct dc_feed_event *e,
+                                     struct dc_room_change *out);
+void dc_owed_change_publish(struct dc_city *city, const struct dc_room_change *c,
+                            const int64_t ids[DC_OWED_OF_CHANGE]);
+
 #endif

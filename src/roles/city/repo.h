@@ -33,6 +33,7 @@ struct dc_feed_event {
     struct dc_utc created_at;
 };
 void dc_feed_event_write(const struct dc_feed_event *e, struct dc_jsonw *w);
+#define DC_ROOM_CHANGED_SUBJECT "city.event.room_changed"
 /* The payload of DC_ROOM_SUBJECT. */
 void dc_room_row_write(const struct dc_room_row *row, struct dc_jsonw *w);
 
@@ -66,7 +67,13 @@ struct dc_db_batch *dc_repo_rooms(struct dc_db *db, struct dc_slice ids_json);
 void dc_repo_read_unknown_rooms(const struct dc_db_result *r, struct dc_city_rooms *rooms,
                                 void (*added)(void *data, struct dc_city_room *room), void *data);
 
-/* Results: [0] room id and newest position of every room. */
+/* Takes over the rows of rooms that the directory knows with an older revision. */
+void dc_repo_read_changed_rooms(const struct dc_db_result *r, struct dc_city_rooms *rooms,
+                                void (*changed)(void *data, struct dc_city_room *room,
+                                                bool was_archived),
+                                void *data);
+
+/* Results: [0] room id, newest position and revision of every room. */
 struct dc_db_batch *dc_repo_heads(struct dc_db *db);
 
 /* Inserts a room unless its slug exists (default rooms; several processes may do it at once). */
@@ -78,6 +85,30 @@ struct dc_db_batch *dc_repo_room_create(struct dc_db *db, const struct dc_room_r
                                         const struct dc_owed_room *owed);
 void dc_repo_room_created(const struct dc_db_result *const *results, size_t n,
                           int64_t owed_ids[DC_OWED_OF_ROOM]);
+
+/* Changes of a room's row.  What such a transaction owes to the bus: that the room has changed (who
+ * hears it reads the row), and a feed event, if any. */
+#define DC_OWED_OF_CHANGE 2
+struct dc_room_change {
+    struct dc_slice room_id;
+    struct dc_slice id; /* of this change, unlike all others: a message id for the bus */
+    struct dc_slice payload;
+    const struct dc_feed_event *event; /* NULL: none */
+    struct dc_slice event_text;
+};
+struct dc_db_batch *dc_repo_room_set_archived(struct dc_db *db, const struct dc_room_change *c,
+                                              bool is_archived, struct dc_utc now);
+/* Only of a room that has none; DC_CONFLICT when another city room has it. */
+struct dc_db_batch *dc_repo_room_set_matrix(struct dc_db *db, const struct dc_room_change *c,
+                                            struct dc_slice matrix_room_id,
+                                            struct dc_slice matrix_room_alias, struct dc_utc now);
+/* false: there was nothing to change.  An id of 0: nothing is owed. */
+bool dc_repo_room_changed(const struct dc_db_result *const *results, size_t n, uint64_t *revision,
+                          int64_t owed_ids[DC_OWED_OF_CHANGE]);
+/* Rooms without a Matrix room: id, slug and name in the order of ids, after an id ("": from the
+ * beginning).  Results: [0] rows, [1] how many there are after that id. */
+struct dc_db_batch *dc_repo_rooms_without_matrix(struct dc_db *db, struct dc_slice after,
+                                                 int64_t limit);
 
 /* Stores a message and its feed event at the room's next position, once for each idempotency key.
  * dc_repo_message_stored reads the outcome: *position, *is_new, and of a new one the ids of the

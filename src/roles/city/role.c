@@ -5,6 +5,7 @@
 #include "roles/city/chat.h"
 #include "roles/city/feed.h"
 #include "roles/city/lookup.h"
+#include "roles/city/matrix_link.h"
 #include "roles/city/owed.h"
 #include "roles/city/people.h"
 #include "roles/city/sessions.h"
@@ -262,6 +263,7 @@ static void free_city(struct dc_city *city)
 {
     dc_catch_up_destroy(city->catch_up);
     dc_chat_stop(city);
+    dc_matrix_link_close(city);
     dc_sessions_destroy(city->sessions);
     dc_people_destroy(city->people);
     dc_topic_destroy(city->feed);
@@ -305,6 +307,10 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     if (st != DC_OK) {
         goto fail;
     }
+    st = dc_matrix_link_open(city, err);
+    if (st != DC_OK) {
+        goto fail;
+    }
     st = dc_chat_start(city, err);
     if (st != DC_OK) {
         goto fail;
@@ -314,6 +320,9 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     city->relay = dc_relay_open(ctx->loop, &relay);
     dc_timer_init(ctx->loop, &city->retry, on_retry);
     dc_city_routes_rooms(city);
+    dc_city_routes_archive(city);
+    dc_city_routes_backfill(city);
+    dc_city_routes_chat(city);
     dc_city_routes_messages(city);
     dc_city_routes_feed(city);
     dc_city_routes_presence(city);
@@ -375,6 +384,7 @@ static void stop(void *state, void (*stopped)(void *data), void *data)
     city->stopped_data = data;
     city->is_stopping = true;
     dc_timer_stop(&city->retry);
+    dc_matrix_link_close(city); /* what waits for the homeserver ends */
     if (city->pending == 0) {
         finish_stop(city);
     }

@@ -19,6 +19,7 @@ struct dc_room_row {
     bool is_default, is_archived;
     struct dc_utc created_at;
     struct dc_slice created_by, matrix_room_id, matrix_room_alias; /* may be NULL */
+    uint64_t revision; /* grows with each change of the row */
 };
 
 /* The last words of a room, for cards. id NULL: none. */

@@ -3,6 +3,7 @@
 #include "base/random.h"
 #include "domain/slug.h"
 #include "roles/city/catch_up.h"
+#include "roles/city/matrix_link.h"
 #include "roles/city/owed.h"
 #include "roles/city/people.h"
 #include "roles/city/sessions.h"
@@ -194,19 +195,30 @@ static bool creation_set_slug(struct creation *c, struct dc_slice base, uint32_t
 
 static void creation_submit(struct creation *c);
 
+static enum dc_status fail_taken(struct dc_error *err)
+{
+    return dc_fail_code(err, DC_CONFLICT, "slug_taken", "Room with this slug already exists");
+}
+
+/* Whether another slug is worth a try; else the creation has failed. */
+static void creation_next(struct creation *c, const struct dc_error *taken)
+{
+    if (c->base_slug.ptr != NULL && c->tries < SLUG_TRIES) {
+        creation_submit(c);
+    } else {
+        creation_fail(c, taken);
+    }
+}
+
 static void on_created(void *data, enum dc_status st, const struct dc_db_result *const *results,
                        size_t n, const struct dc_error *err)
 {
     struct creation *c = data;
     struct dc_city *city = c->city;
     if (st == DC_CONFLICT) {
-        if (c->base_slug.ptr != NULL && c->tries < SLUG_TRIES) {
-            creation_submit(c);
-            return;
-        }
         struct dc_error taken = {0};
-        (void)dc_fail_code(&taken, DC_CONFLICT, "slug_taken", "Room with this slug already exists");
-        creation_fail(c, &taken);
+        (void)fail_taken(&taken);
+        creation_next(c, &taken);
         return;
     }
     if (st != DC_OK) {
@@ -237,6 +249,65 @@ static void on_created(void *data, enum dc_status st, const struct dc_db_result 
     dc_city_pending_end(city);
 }
 
+static void creation_store(struct creation *c)
+{
+    struct dc_error err = {0};
+    if (!dc_owed_room_make(dc_http_arena(c->r), &c->row, &c->event, &c->owed)) {
+        (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
+        creation_fail(c, &err);
+        return;
+    }
+    struct dc_db_batch *b = dc_repo_room_create(c->city->ctx->db, &c->row, &c->event, &c->owed);
+    if (dc_db_submit(b, on_created, c, NULL, &err) != DC_OK) {
+        creation_fail(c, &err);
+    }
+}
+
+static void on_matrix_room(void *data, enum dc_status st, const struct dc_matrix_room_ids *room,
+                           const struct dc_error *cause)
+{
+    struct creation *c = data;
+    struct dc_arena *arena = dc_http_arena(c->r);
+    struct dc_error err = {0};
+    if (st == DC_CONFLICT) {
+        creation_next(c, cause); /* a stranger's room has this alias */
+        return;
+    }
+    if (st != DC_OK) {
+        creation_fail(c, cause);
+        return;
+    }
+    c->row.matrix_room_id = dc_arena_dup(arena, room->room_id);
+    c->row.matrix_room_alias = dc_arena_dup(arena, room->alias);
+    if (c->row.matrix_room_id.ptr == NULL || c->row.matrix_room_alias.ptr == NULL) {
+        (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
+        creation_fail(c, &err);
+        return;
+    }
+    creation_store(c);
+}
+
+/* The Matrix room comes first, so that no city room is without one (specs/matrix-rooms-bridge
+ * §4.1).  If this ends between the two, the next attempt with this slug finds it by its alias. */
+static void creation_make(struct creation *c)
+{
+    struct dc_error err = {0};
+    if (!dc_matrix_link_is_on(c->city)) {
+        creation_store(c);
+        return;
+    }
+    /* The database has the last word, but for this one no room need be made. */
+    if (dc_city_rooms_find(c->city->rooms, c->row.slug) != NULL) {
+        (void)fail_taken(&err);
+        creation_fail(c, &err);
+        return;
+    }
+    if (dc_matrix_link_create(c->city, c->row.slug, c->row.name, on_matrix_room, c, &err) !=
+        DC_OK) {
+        creation_fail(c, &err);
+    }
+}
+
 /* The next slug that this process does not know to be taken; others are found out by the database.
  */
 static void creation_submit(struct creation *c)
@@ -255,15 +326,7 @@ static void creation_submit(struct creation *c)
             break;
         }
     }
-    if (!dc_owed_room_make(dc_http_arena(c->r), &c->row, &c->event, &c->owed)) {
-        (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
-        creation_fail(c, &err);
-        return;
-    }
-    struct dc_db_batch *b = dc_repo_room_create(c->city->ctx->db, &c->row, &c->event, &c->owed);
-    if (dc_db_submit(b, on_created, c, NULL, &err) != DC_OK) {
-        creation_fail(c, &err);
-    }
+    creation_make(c);
 }
 
 static struct dc_slice derive_slug(struct dc_http_request *r, struct dc_slice name)

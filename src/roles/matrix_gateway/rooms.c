@@ -232,17 +232,19 @@ static void resolve(struct dc_gateway_flow *flow)
 }
 
 struct find_query {
-    struct dc_slice alias;
+    struct dc_slice alias, slug;
 };
 static const struct dc_field find_fields[] = {
-    {"alias", DC_FIELD_TEXT, DC_FIELD_REQUIRED | DC_FIELD_SINGLE_LINE, 1, DC_MATRIX_ID_MAX_BYTES,
+    {"alias", DC_FIELD_TEXT, DC_FIELD_NULLABLE | DC_FIELD_SINGLE_LINE, 1, DC_MATRIX_ID_MAX_BYTES,
      offsetof(struct find_query, alias)},
+    {"slug", DC_FIELD_SLUG, DC_FIELD_NULLABLE, 0, 0, offsetof(struct find_query, slug)},
 };
 
 void dc_gateway_find_room(void *ctx, struct dc_http_request *r)
 {
     struct dc_gateway *g = ctx;
     struct find_query query = {0};
+    struct dc_strbuf alias = {0};
     struct dc_slice localpart;
     struct dc_slice server;
     struct room_flow *f = (struct room_flow *)dc_gateway_flow_begin(g, r, sizeof(*f));
@@ -252,6 +254,19 @@ void dc_gateway_find_room(void *ctx, struct dc_http_request *r)
     if (!dc_http_read_query(r, find_fields, DC_ARRAY_LEN(find_fields), &query)) {
         dc_gateway_end(g);
         return;
+    }
+    if ((query.alias.ptr == NULL) == (query.slug.ptr == NULL)) {
+        dc_gateway_fail_field(&f->flow, "alias", query.alias.ptr == NULL ? "missing" : "conflict",
+                              "is required, or slug in its place");
+        return;
+    }
+    if (query.slug.ptr != NULL) {
+        dc_matrix_room_alias(query.slug, g->server_name, &alias);
+        query.alias = keep(&f->flow, &alias);
+        if (query.alias.ptr == NULL) {
+            fail_memory(&f->flow);
+            return;
+        }
     }
     if (!dc_matrix_id_split(query.alias, '#', &localpart, &server)) {
         dc_gateway_fail_field(&f->flow, "alias", "invalid_format",

@@ -178,7 +178,7 @@ static void names_of_other_roles_are_reserved(void **state)
         bool is_reserved;
     } rows[] = {
         {"MATRIX_ACCESS_TOKEN", true},
-        {"MATRIX_GATEWAY_URL", true},
+        {"MATRIX_USER_ID", true},
         {"SECONDME_AGENT_ID", true},
         {"AGENTS_SERVICE_URL", true},
         {"LLM_BASE_URL", true},

@@ -1,0 +1,50 @@
+/* The city's side of its Matrix rooms: what city-service asks matrix-gateway for.  The gateway is
+ * at MATRIX_GATEWAY_URL, or in this process (`up` with SYNAPSE_URL); with neither the city is for
+ * itself, and its rooms have no Matrix rooms. */
+#ifndef DC_ROLES_CITY_MATRIX_LINK_H
+#define DC_ROLES_CITY_MATRIX_LINK_H
+
+#include "base/json.h"
+#include "roles/city/city.h"
+
+/* DC_CONFIG when something is missing. */
+DC_MUST_USE enum dc_status dc_matrix_link_open(struct dc_city *city, struct dc_error *err);
+/* Calls under way end with DC_CANCELED. */
+void dc_matrix_link_close(struct dc_city *city);
+bool dc_matrix_link_is_on(const struct dc_city *city);
+
+/* room is borrowed; NULL unless st is DC_OK. */
+struct dc_matrix_room_ids {
+    struct dc_slice room_id, alias;
+};
+typedef void (*dc_matrix_room_cb)(void *data, enum dc_status st,
+                                  const struct dc_matrix_room_ids *room,
+                                  const struct dc_error *err);
+/* The room of a slug: made, or found when it is there already.  See rt/op.h; slug and name are
+ * copied.  Every failure but alias_taken (DC_CONFLICT) is DC_UNAVAILABLE: matrix_unavailable, or
+ * matrix_misconfigured when only an operator can help. */
+DC_MUST_USE enum dc_status dc_matrix_link_create(struct dc_city *city, struct dc_slice slug,
+                                                 struct dc_slice name, dc_matrix_room_cb cb,
+                                                 void *data, struct dc_error *err);
+/* The same without making it: DC_NOT_FOUND when there is none. */
+DC_MUST_USE enum dc_status dc_matrix_link_find(struct dc_city *city, struct dc_slice slug,
+                                               dc_matrix_room_cb cb, void *data,
+                                               struct dc_error *err);
+
+/* Borrowed; NULL unless st is DC_OK.  retry_after_ms: with DC_LIMIT; -1: unknown. */
+struct dc_matrix_session {
+    struct dc_slice user_id, access_token, device_id, server_name;
+};
+typedef void (*dc_matrix_session_cb)(void *data, enum dc_status st,
+                                     const struct dc_matrix_session *session,
+                                     int64_t retry_after_ms, const struct dc_error *err);
+/* A token of a resident's own account.  device_id ptr NULL: a device of its own.  Failures:
+ * account_taken, matrix_user_deactivated, rate_limited, matrix_timeout as they come from the
+ * gateway, else DC_UNAVAILABLE as above. */
+DC_MUST_USE enum dc_status dc_matrix_link_session(struct dc_city *city, struct dc_slice user_id,
+                                                  struct dc_slice username,
+                                                  struct dc_slice device_id,
+                                                  dc_matrix_session_cb cb, void *data,
+                                                  struct dc_error *err);
+
+#endif
