@@ -28,7 +28,7 @@ int64_t dc_nats_now_ms(const struct dc_bus_nats *b)
 static void arm(struct dc_bus_nats *b)
 {
     const struct dc_heap_node *n = dc_heap_peek(&b->wakes);
-    if (n != NULL) {
+    if (n != NULL && !b->is_closing) {
         int64_t left = n->at_ms - dc_nats_now_ms(b);
         dc_timer_start(&b->timer, left > 0 ? (uint64_t)left : 0, 0);
     }

@@ -160,9 +160,10 @@ static void tell(dc_bus_publish_cb cb, void *data, const struct dc_error *err, u
     }
 }
 
-/* Those at the front that are done leave. */
-static void finish(struct dc_bus_nats *b)
+/* Those at the front that are done leave; false: there were none. */
+static bool finish(struct dc_bus_nats *b)
 {
+    bool has_finished = false;
     while (!b->is_closing && !dc_list_is_empty(&b->outgoing) &&
            entry_of(b->outgoing.next)->state == DONE) {
         struct dc_nats_entry *e = entry_of(b->outgoing.next);
@@ -171,8 +172,10 @@ static void finish(struct dc_bus_nats *b)
         struct dc_error err = e->err;
         uint64_t sequence = e->sequence;
         entry_free(e);
+        has_finished = true;
         tell(cb, data, &err, sequence);
     }
+    return has_finished;
 }
 
 /* --- sending --- */
@@ -312,6 +315,7 @@ void dc_nats_outgoing_pump(struct dc_bus_nats *b)
     if (b->has_canceled) {
         tell_canceled(b);
     }
+    (void)finish(b); /* makes room in the window */
     while (!b->is_closing && b->unsent != &b->outgoing) {
         struct dc_nats_entry *e = entry_of(b->unsent);
         if (e->state == WAITING && !may_send(e)) {
@@ -322,7 +326,9 @@ void dc_nats_outgoing_pump(struct dc_bus_nats *b)
             send_one(e);
         }
     }
-    finish(b);
+    if (finish(b)) {
+        dc_nats_stir(b); /* what stands behind them may go now */
+    }
 }
 
 /* --- trouble --- */

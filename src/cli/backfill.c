@@ -39,10 +39,11 @@ static int64_t number(const json_t *json, const char *key_z)
 static void show(const struct backfill *b, int64_t remaining)
 {
     bool is_terminal = isatty(STDOUT_FILENO) == 1;
+    int64_t all = b->processed + remaining;
     (void)printf("%sbackfill: %lld of %lld rooms, %lld made, %lld found, %lld failed%s",
-                 is_terminal ? "\r" : "", (long long)b->processed,
-                 (long long)(b->processed + remaining), (long long)b->created, (long long)b->found,
-                 (long long)b->failed, is_terminal && remaining > 0 ? "" : "\n");
+                 is_terminal ? "\r" : "", (long long)b->processed, (long long)all,
+                 (long long)b->created, (long long)b->found, (long long)b->failed,
+                 is_terminal && remaining > 0 ? "" : "\n");
     (void)fflush(stdout);
 }
 

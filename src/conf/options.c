@@ -167,9 +167,8 @@ static const struct dc_opt options[] = {
     {TEXT("MATRIX_GATEWAY_URL", matrix_gateway_url), .flags = DC_OPT_URL,
      .check = dc_check_http_url, .roles = CITY,
      .help = "matrix-gateway (http://...); unset: in `up` the process itself, else no Matrix."},
-    {TEXT("MATRIX_PUBLIC_URL", matrix_public_url), .flags = DC_OPT_URL,
-     .check = dc_check_http_url, .roles = CITY,
-     .help = "The homeserver as browsers reach it; unset: SYNAPSE_URL."},
+    {TEXT("MATRIX_PUBLIC_URL", matrix_public_url), .flags = DC_OPT_URL, .check = dc_check_http_url,
+     .roles = CITY, .help = "The homeserver as browsers reach it; unset: SYNAPSE_URL."},
     {MS("MATRIX_TIMEOUT_MS", matrix_timeout_ms, 100, 10 * MINUTE), .def = "10s",
      .roles = "up matrix-gateway city-service",
      .help = "Time for what the homeserver is asked, its own pauses included."},
@@ -232,8 +231,8 @@ const struct dc_opt *dc_option_find(struct dc_slice name)
 
 /* A star stands for any text, at one end only. */
 static const char *const reserved[] = {
-    "MATRIX_ACCESS_TOKEN", "MATRIX_USER_ID", "SECONDME_*", "LLM_*", "VITE_*",
-    "NEXT_PUBLIC_*", "*_SERVICE_URL", "*_SERVICE_INTERNAL_URL",
+    "MATRIX_ACCESS_TOKEN", "MATRIX_USER_ID", "SECONDME_*", "LLM_*", "VITE_*", "NEXT_PUBLIC_*",
+    "*_SERVICE_URL", "*_SERVICE_INTERNAL_URL",
     /* agents, map, aggregator */
     "USAGE_ENGINE_URL", "DAGI_ROUTER_URL", "SYNC_TIMEOUT_MS", "ROOM_MAPPING_REFRESH_INTERVAL_S",
     "POLL_INTERVAL_SECONDS", "ROOMS_SOURCE", "ROOMS_CONFIG", "DB_DSN", "PRESENCE_HTTP_HOST",

@@ -99,6 +99,7 @@ static enum dc_status read_answer(const struct calling *c, enum dc_status st,
         *err = *cause;
         return st;
     }
+    DC_ASSERT(answer != NULL); /* there is one with DC_OK */
     if (dc_json_parse(answer->body, json, err) != DC_OK || !json_is_object(*json)) {
         return fail_unavailable(c, "gives no JSON (is its URL right?)", err);
     }

@@ -46,7 +46,9 @@ static void connect_beside(void)
     if (ca != NULL) {
         assert_int_equal(natsOptions_LoadCATrustedCertificates(opts, ca), NATS_OK);
     }
-    assert_int_equal(natsConnection_Connect(&beside, opts), NATS_OK);
+    while (natsConnection_Connect(&beside, opts) != NATS_OK) {
+        beside = NULL; /* it is just starting; the alarm ends this */
+    }
     natsOptions_Destroy(opts);
     dc_free(copy);
 }
