@@ -75,6 +75,7 @@ need_modules() {
     if ! cmp -s "$dir/package-lock.json" "$dir/node_modules/.installed-lock.json"; then
         say "installing the packages of $dir"
         (cd "$dir" && npm ci --no-fund --no-audit --loglevel=error >&2)
+        mkdir -p "$dir/node_modules" # npm makes none for a package without dependencies
         cp "$dir/package-lock.json" "$dir/node_modules/.installed-lock.json"
     fi
 }

@@ -153,7 +153,7 @@ static bool goes_on(const struct dc_nats_consumer *c)
 
 static bool has_begun(const struct dc_nats_sub *s)
 {
-    return s->entry == NULL && !s->is_refused;
+    return s->entry == NULL && s->is_placed && !s->is_refused;
 }
 
 static struct dc_nats_sub *find_behind(struct dc_nats_consumer *c, bool is_at_end, uint64_t pos)
@@ -230,11 +230,21 @@ static void later(struct dc_nats_consumer *c)
     dc_nats_wake_set(c->nats, &c->retry, dc_backoff_next_ms(&c->backoff));
 }
 
+static void pass_placed(struct dc_nats_consumer *c)
+{
+    DC_LIST_FOREACH (it, &c->subs) {
+        if (sub_of(it)->is_placed) {
+            dc_nats_outgoing_pass(sub_of(it));
+        }
+    }
+}
+
 static void failed(struct dc_nats_consumer *c, const struct dc_error *err)
 {
     if (err->status == DC_CLOSED) {
         return; /* resumed on the next connection */
     }
+    pass_placed(c); /* nobody need wait for it */
     if (!c->has_complained) {
         c->has_complained = true;
         DC_LOG_WARN_EVENT(c->nats->log, "bus.consumer_later", DC_LF_Z("consumer", c->name),
@@ -312,11 +322,7 @@ static void found(struct dc_nats_consumer *c, const json_t *info)
     c->was_found = true;
     c->has_complained = false;
     dc_backoff_reset(&c->backoff);
-    DC_LIST_FOREACH (it, &c->subs) {
-        if (sub_of(it)->is_placed) {
-            dc_nats_outgoing_pass(sub_of(it));
-        }
-    }
+    pass_placed(c);
     /* What the server has delivered may still be on its way to us: so it must say so twice, with a
      * tick and no message in between. */
     c->n_quiet++;
@@ -428,7 +434,10 @@ static void on_stream(void *data, enum dc_status st, const json_t *answer,
         dc_nats_stream_seen(s->stream, answer);
         s->end = s->stream->last_sequence;
         s->is_placed = true;
-        s->consumer->end = s->end;
+        if (!s->consumer->has_end) {
+            s->consumer->has_end = true;
+            s->consumer->end = s->end;
+        }
         ask(s->consumer);
     } else if (st != DC_CLOSED) {
         dc_nats_sub_complain(s, err);
@@ -439,7 +448,7 @@ static void on_stream(void *data, enum dc_status st, const json_t *answer,
 static void on_begin_again(struct dc_nats_wake *w)
 {
     struct dc_nats_sub *s = DC_CONTAINER_OF(w, struct dc_nats_sub, retry);
-    if (s->call != NULL || s->entry == NULL) {
+    if (s->call != NULL || s->is_placed) {
         return;
     }
     if (s->nats->is_ready) {
@@ -453,9 +462,18 @@ void dc_nats_durable_begin(struct dc_nats_sub *s)
 {
     s->is_placed = false;
     s->retry.fn = on_begin_again;
-    s->backoff = (struct dc_backoff){.base_ms = BACKOFF_BASE_MS, .max_ms = BACKOFF_MAX_MS};
+    if (s->backoff.max_ms == 0) {
+        s->backoff = (struct dc_backoff){.base_ms = BACKOFF_BASE_MS, .max_ms = BACKOFF_MAX_MS};
+    }
     s->call = dc_nats_call(s->nats, "STREAM.INFO", s->stream->row->name, DC_SLICE_NULL,
                            DC_SLICE_NULL, on_stream, s);
+}
+
+void dc_nats_durable_resume(struct dc_nats_sub *s)
+{
+    if (!s->is_placed && !s->is_refused && s->call == NULL) {
+        dc_nats_durable_begin(s); /* the order of publishing did not wait for it any longer */
+    }
 }
 
 /* --- work --- */

@@ -28,7 +28,8 @@ struct dc_nats_consumer {
     uint32_t n_quiet; /* looked at without a message in between */
     uint64_t wanted;  /* asked for and not delivered yet */
     uint64_t batch;
-    uint64_t end; /* last sequence stored when the last subscriber began */
+    bool has_end;
+    uint64_t end; /* last sequence stored when the first subscriber began */
     int64_t heard_ms;
     enum dc_bus_start start;
     uint64_t after_sequence, ack_wait_ms, max_in_flight;

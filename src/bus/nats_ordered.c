@@ -37,8 +37,8 @@ static void on_retry(struct dc_nats_wake *w)
     }
     if (!s->nats->is_ready) {
         later(s);
-    } else if (s->entry != NULL) {
-        dc_nats_sub_begin(s);
+    } else if (!s->is_placed) {
+        dc_nats_ordered_begin(s);
     } else {
         create(s);
     }
@@ -174,7 +174,10 @@ static void on_stream(void *data, enum dc_status st, const json_t *answer,
 void dc_nats_ordered_begin(struct dc_nats_sub *s)
 {
     dc_nats_wake_clear(s->nats, &s->retry);
-    s->backoff = (struct dc_backoff){.base_ms = BACKOFF_BASE_MS, .max_ms = BACKOFF_MAX_MS};
+    s->is_placed = false;
+    if (s->backoff.max_ms == 0) {
+        s->backoff = (struct dc_backoff){.base_ms = BACKOFF_BASE_MS, .max_ms = BACKOFF_MAX_MS};
+    }
     s->call = dc_nats_call(s->nats, "STREAM.INFO", s->stream->row->name, DC_SLICE_NULL,
                            DC_SLICE_NULL, on_stream, s);
 }
@@ -303,6 +306,12 @@ static bool is_begun_anew(const struct dc_nats_sub *s)
 
 void dc_nats_ordered_resume(struct dc_nats_sub *s)
 {
+    if (!s->is_placed) {
+        if (s->call == NULL) {
+            dc_nats_ordered_begin(s); /* the order of publishing did not wait for it any longer */
+        }
+        return;
+    }
     bool is_anew = is_begun_anew(s);
     bool is_interrupted = is_anew || (s->slot == NULL && has_missed(s));
     if (!is_anew && (s->slot != NULL || s->call != NULL)) {

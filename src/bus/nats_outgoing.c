@@ -9,7 +9,9 @@
 #include "bus/nats_priv.h"
 #include <stdio.h>
 
-#define PATIENCE_MS     3000 /* without an acknowledgement it is sent again */
+#define PATIENCE_MS 3000 /* without an acknowledgement it is sent again */
+#define SUB_PATIENCE_MS                                                                            \
+    10000 /* a subscription that cannot begin does not hold up others for ever */
 #define BACKOFF_BASE_MS 100
 #define BACKOFF_MAX_MS  2000
 #define ENTRY_OVERHEAD  256
@@ -285,6 +287,7 @@ static void send_one(struct dc_nats_entry *e)
         break;
     case DC_NATS_ENTRY_SUB:
         e->state = SENT;
+        e->sent_ms = dc_nats_now_ms(e->nats);
         e->nats->n_in_flight[e->kind]++;
         dc_nats_sub_begin(e->sub); /* may pass at once, and call out */
         break;
@@ -410,10 +413,24 @@ static void give_up(struct dc_nats_entry *e)
     settle(e, &err, 0);
 }
 
+/* They stand at the front when they have been sent. */
+static void pass_stuck(struct dc_bus_nats *b)
+{
+    struct dc_list *it = b->outgoing.next;
+    while (it != &b->outgoing && entry_of(it)->kind == DC_NATS_ENTRY_SUB) {
+        struct dc_nats_entry *e = entry_of(it);
+        it = it->next;
+        if (e->state == SENT && dc_nats_now_ms(b) - e->sent_ms > SUB_PATIENCE_MS) {
+            dc_nats_outgoing_pass(e->sub);
+        }
+    }
+}
+
 void dc_nats_outgoing_tick(struct dc_bus_nats *b)
 {
     int64_t now_ms = dc_nats_now_ms(b);
     bool is_late = false;
+    pass_stuck(b);
     DC_LIST_FOREACH (it, &b->outgoing) {
         struct dc_nats_entry *e = entry_of(it);
         if (e->deadline_ms > now_ms && e->state != DONE) {

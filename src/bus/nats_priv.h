@@ -245,6 +245,7 @@ void dc_nats_ordered_tick(struct dc_nats_sub *s);
 enum dc_status dc_nats_durable_join(struct dc_nats_sub *s, const struct dc_bus_sub_opts *opts,
                                     struct dc_error *err);
 void dc_nats_durable_begin(struct dc_nats_sub *s);
+void dc_nats_durable_resume(struct dc_nats_sub *s);
 void dc_nats_durable_leave(struct dc_nats_sub *s);
 void dc_nats_consumers_resume(struct dc_bus_nats *b);
 void dc_nats_consumers_down(struct dc_bus_nats *b);

@@ -181,6 +181,8 @@ void dc_nats_sub_resume(struct dc_nats_sub *s)
         plain_resume(s);
     } else if (s->consumer == NULL) {
         dc_nats_ordered_resume(s);
+    } else {
+        dc_nats_durable_resume(s);
     }
     dc_nats_sub_release(s);
 }

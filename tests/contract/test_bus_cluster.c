@@ -62,6 +62,7 @@ static void losing_any_one_server_leaves_no_gap(void **state)
     struct dc_bus_sub *sub = NULL;
     const struct dc_bus_sub_opts opts = {
         .pattern = DC_S("all.>"), .start = DC_BUS_ALL, .interrupted = on_interrupted};
+    alarm(500); /* elections take their time */
     g->opts.replicas = 3;
     rig_open(g);
     rig_await_ready(g);

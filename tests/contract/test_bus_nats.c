@@ -627,6 +627,36 @@ static void a_stream_gains_the_subjects_that_are_new(void **state)
     dc_free(info);
 }
 
+static void a_consumer_that_cannot_be_made_holds_nobody_up(void **state)
+{
+    struct rig *g = *state;
+    struct listener first = {.g = g}, ordered = {.g = g}, work = {.g = g, .acking = ACK_DONE};
+    dc_free(ask_server("$JS.API.STREAM.CREATE.T_ALL",
+                       "{\"name\":\"T_ALL\",\"subjects\":[\"all.>\"],\"storage\":\"file\","
+                       "\"retention\":\"limits\",\"duplicate_window\":3600000000000,"
+                       "\"num_replicas\":1,\"max_consumers\":1}"));
+    rig_open(g);
+    rig_await_ready(g);
+    assert_int_equal(g->ready.status, DC_OK);
+    listen_to(&first, "all.>", DC_BUS_ALL);
+    listen_to(&ordered, "all.>", DC_BUS_NEW);
+    assert_int_equal(listen_with(&work, durable("d", 0, 0)), DC_OK);
+    store(g, "all.a", "1");
+    store(g, "all.a", "2");
+    expect(&first, "| all.a=1 all.a=2 ");
+    assert_true(log_has(g, "bus.subscribe_later"));
+    assert_true(log_has(g, "bus.consumer_later"));
+    stop(&first); /* makes room for one; whoever comes first */
+    while (ordered.n + work.n < 2) {
+        turn(g);
+    }
+    store(g, "all.a", "3");
+    /* Its place is where it stood, and it has missed nothing. */
+    expect(ordered.n > 0 ? &ordered : &work, "| all.a=1 all.a=2 all.a=3 ");
+    stop(&ordered);
+    stop(&work);
+}
+
 /* --- the end --- */
 
 static void closing_is_possible_at_any_moment(void **state)
@@ -699,6 +729,7 @@ int main(int argc, char **argv)
         BARE(a_server_without_tls_is_told_apart),
         BARE(a_stream_with_other_limits_is_not_touched),
         BARE(a_stream_gains_the_subjects_that_are_new),
+        BARE(a_consumer_that_cannot_be_made_holds_nobody_up),
         BARE(closing_is_possible_at_any_moment),
         TEST(what_is_published_just_before_the_end_is_still_sent),
     };
