@@ -166,7 +166,7 @@ static const struct dc_opt options[] = {
      .roles = GATEWAY, .help = "Further Matrix users whose rooms are the city's, comma-separated."},
     {TEXT("MATRIX_GATEWAY_URL", matrix_gateway_url), .flags = DC_OPT_URL,
      .check = dc_check_http_url, .roles = CITY,
-     .help = "matrix-gateway (http://...); unset: in `up` the process itself, else no Matrix."},
+     .help = "matrix-gateway (http://...); unset: none, in `up` itself."},
     {TEXT("MATRIX_PUBLIC_URL", matrix_public_url), .flags = DC_OPT_URL, .check = dc_check_http_url,
      .roles = CITY, .help = "The homeserver as browsers reach it; unset: SYNAPSE_URL."},
     {MS("MATRIX_TIMEOUT_MS", matrix_timeout_ms, 100, 10 * MINUTE), .def = "10s",
