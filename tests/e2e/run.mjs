@@ -4,7 +4,7 @@
 //   E2E_CONCURRENCY    files at a time (default 2)
 //   E2E_DB=postgres    with TEST_DATABASE_URL: a fresh PostgreSQL database for each server
 //   E2E_BACKENDS=real  likewise, and a NATS and a Redis server of its own for each
-//   E2E_TOPOLOGY=roles presence is counted by another process than the one that serves; without the
+//   E2E_TOPOLOGY=roles presence is counted by another process than the one that serves, but in the
 //                      files that are about `daarion up` and the commands
 import fs from 'node:fs';
 import os from 'node:os';
@@ -22,7 +22,7 @@ const given = process.argv.slice(2).map((name) => path.resolve(name));
 const files = given.length > 0
   ? given
   : fs.readdirSync(here)
-    .filter((name) => name.endsWith('.test.mjs') && name !== COVERAGE && !(hasRoles && isAboutUp(name)))
+    .filter((name) => name.endsWith('.test.mjs') && name !== COVERAGE)
     .sort()
     .map((name) => path.join(here, name));
 
@@ -34,6 +34,10 @@ const failures = [];
 
 function runFiles(list, concurrency) {
   return new Promise((resolve, reject) => {
+    if (list.length === 0) {
+      resolve();
+      return;
+    }
     const stream = run({ files: list, concurrency, timeout: 300_000 });
     stream.on('test:pass', (event) => {
       if (event.details.type !== 'suite' && !list.includes(event.name)) {
@@ -55,8 +59,12 @@ function runFiles(list, concurrency) {
 }
 
 try {
-  await runFiles(files, Number(process.env.E2E_CONCURRENCY ?? 2));
-  if (given.length === 0 && !hasRoles) {
+  const concurrency = Number(process.env.E2E_CONCURRENCY ?? 2);
+  const needUp = (file) => !hasRoles || isAboutUp(path.basename(file));
+  await runFiles(files.filter((file) => !needUp(file)), concurrency);
+  delete process.env.E2E_TOPOLOGY;
+  await runFiles(files.filter(needUp), concurrency);
+  if (given.length === 0) {
     await runFiles([path.join(here, COVERAGE)], 1);
   }
 } finally {
