@@ -14,12 +14,14 @@ static const char *const last_subjects[] = {"last.*", NULL};
 static const char *const all_subjects[] = {"all.>", NULL};
 static const char *const short_subjects[] = {"short.*", NULL};
 static const char *const small_subjects[] = {"small.*", NULL};
+static const char *const now_subjects[] = {"now.*", NULL};
 static const char *const fence_subjects[] = {"fence.*", NULL};
 static const struct dc_bus_stream streams[] = {
     {.name = "T_LAST", .subjects = last_subjects, .last_per_subject = true},
     {.name = "T_ALL", .subjects = all_subjects, .dedup_window_ms = 3600000},
     {.name = "T_SHORT", .subjects = short_subjects, .max_age_ms = 100, .dedup_window_ms = 100},
     {.name = "T_SMALL", .subjects = small_subjects, .max_bytes = 20000},
+    {.name = "T_NOW", .subjects = now_subjects, .dedup_window_ms = 3600000, .has_live = true},
     {.name = "T_FENCE", .subjects = fence_subjects, .last_per_subject = true},
 };
 

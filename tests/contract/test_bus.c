@@ -155,6 +155,29 @@ static void publish_more(struct listener *l, const struct dc_bus_message *m)
     }
 }
 
+static void live_gives_what_is_published_from_now_on(void **state)
+{
+    struct rig *g = *state;
+    struct listener live = {.g = g}, kept = {.g = g};
+    struct dc_bus_sub_opts opts = {.pattern = DC_S("now.*"), .start = DC_BUS_LIVE};
+    store(g, "now.a", "1");
+    assert_int_equal(listen_with(&live, opts), DC_OK);
+    expect(&live, "| ");
+    publish(g, "now.a", "2");
+    publish(g, "now.b", "3");
+    expect(&live, "now.a=2 now.b=3 ");
+    listen_to(&kept, "now.*", DC_BUS_ALL); /* the stream has them as well, once */
+    expect(&kept, "now.a=1r now.a=2r now.b=3r | ");
+    stop(&live);
+    stop(&kept);
+    opts.durable = "d";
+    assert_int_equal(listen_with(&live, opts), DC_UNSUPPORTED);
+    opts = (struct dc_bus_sub_opts){.pattern = DC_S("all.>"), .start = DC_BUS_LIVE};
+    assert_int_equal(listen_with(&live, opts), DC_UNSUPPORTED); /* its row has none */
+    opts.pattern = DC_S("plain.*");
+    assert_int_equal(listen_with(&live, opts), DC_UNSUPPORTED);
+}
+
 static void a_long_replay_and_live_messages_leave_no_gap_and_repeat_nothing(void **state)
 {
     struct rig *g = *state;
@@ -492,6 +515,7 @@ int main(int argc, char **argv)
         TEST(last_of_one_subject_is_one_message),
         TEST(all_gives_what_is_kept_and_then_what_is_new),
         TEST(new_and_after_a_sequence_skip_the_past),
+        TEST(live_gives_what_is_published_from_now_on),
         TEST(a_long_replay_and_live_messages_leave_no_gap_and_repeat_nothing),
         TEST(a_known_id_is_acknowledged_and_reaches_nobody),
         TEST(ids_and_messages_are_forgotten_after_their_time),
