@@ -1,6 +1,7 @@
 /* matrix-presence-aggregator: what its files share.
  *
  *   native.c, native_http.c   the source: sessions from the gateways -> the core (domain/presence)
+ *   matrix_people.c           the source: what a homeserver's /sync says about people -> the core
  *   role.c                    life, time, and what the core reports
  *   leader.c                  the lease, signs of life, the phases
  *   mirror.c                  what the stream has, while a new leader compares
@@ -283,6 +284,15 @@ void dc_http_sessions_announce(struct dc_http_sessions *hs);
 
 /* Another aggregator has asked for sessions, and we lead. */
 void dc_native_announce_http(void *self);
+
+/* --- matrix_people.c --- */
+
+/* What the homeserver says of one person (by the id that the core knows him by: a DAARION id, or the
+ * full Matrix id of somebody who has none) reaches the core through here and nowhere else.
+ * last_active.ms 0: unknown.  Tells the core's refusal. The caller calls dc_agg_fed() when all of an
+ * answer has been said. */
+enum dc_status dc_agg_matrix_presence(struct dc_aggregator *a, struct dc_slice user_id,
+                                      enum dc_presence_status status, struct dc_utc last_active);
 
 /* --- routes.c --- */
 
