@@ -2,6 +2,7 @@
  *
  *   native.c, native_http.c   the source: sessions from the gateways -> the core (domain/presence)
  *   matrix_people.c           the source: what a homeserver's /sync says about people -> the core
+ *   heartbeat.c               the other way: what sessions say -> matrix-gateway -> the homeserver
  *   role.c                    life, time, and what the core reports
  *   leader.c                  the lease, signs of life, the phases
  *   mirror.c                  what the stream has, while a new leader compares
@@ -50,6 +51,7 @@
 enum dc_agg_phase { DC_AGG_STANDBY, DC_AGG_READING, DC_AGG_WAITING, DC_AGG_LEADING };
 
 struct dc_mirror;
+struct dc_heartbeat;
 
 /* Saying everything. Stages in order; a resynchronisation has some of them. */
 enum dc_sweep_stage {
@@ -112,6 +114,8 @@ struct dc_aggregator {
     bool wants_full, wants_members;
     int64_t swept_ms;
     struct dc_fade held; /* people, with the ids of their held sessions */
+    /* heartbeat.c; NULL: no homeserver is told anything */
+    struct dc_heartbeat *heartbeat;
     /* publish.c */
     bool is_bus_failing;
     struct dc_counter *events_in, *refused, *published, *unpublished, *forgotten, *takeovers,
@@ -287,12 +291,29 @@ void dc_native_announce_http(void *self);
 
 /* --- matrix_people.c --- */
 
-/* What the homeserver says of one person (by the id that the core knows him by: a DAARION id, or the
- * full Matrix id of somebody who has none) reaches the core through here and nowhere else.
- * last_active.ms 0: unknown.  Tells the core's refusal. The caller calls dc_agg_fed() when all of an
- * answer has been said. */
+/* What the homeserver says of one person (by the id that the core knows him by: a DAARION id, or
+ * the full Matrix id of somebody who has none) reaches the core through here and nowhere else.
+ * last_active.ms 0: unknown.  Tells the core's refusal. The caller calls dc_agg_fed() when all of
+ * an answer has been said. */
 enum dc_status dc_agg_matrix_presence(struct dc_aggregator *a, struct dc_slice user_id,
                                       enum dc_presence_status status, struct dc_utc last_active);
+
+/* --- heartbeat.c: native presence for the homeserver, and what of its word is only our echo --- */
+
+/* Nothing where no gateway is configured, or MATRIX_PRESENCE_PER_S is 0. */
+DC_MUST_USE enum dc_status dc_agg_heartbeat_create(struct dc_aggregator *a, struct dc_error *err);
+void dc_agg_heartbeat_run(struct dc_aggregator *a);
+/* dc_agg_pending_end() runs once all of it has ended; before dc_agg_heartbeat_run() at once. */
+void dc_agg_heartbeat_stop(struct dc_aggregator *a);
+/* What a person's own sessions say has changed; the core's callback. */
+void dc_agg_heartbeat_native(struct dc_aggregator *a, const struct dc_presence_user_state *u);
+/* The phase may be another one. */
+void dc_agg_heartbeat_clock(struct dc_aggregator *a);
+/* The homeserver says it of somebody; returns what the core is to be told.  Later changes of that
+ * reach the core by themselves.  Not from a callback of the core. */
+enum dc_presence_status dc_agg_heartbeat_said(struct dc_aggregator *a, struct dc_slice user_id,
+                                              enum dc_presence_status status,
+                                              struct dc_utc last_active);
 
 /* --- routes.c --- */
 
