@@ -239,6 +239,14 @@ enum dc_status dc_nats_files_check(const struct dc_nats_link *l, struct dc_error
 
 /* --- connecting, on the pool --- */
 
+/* OpenSSL's word ("certificate verify failed", "bad certificate"), or the library's own account of
+ * a refused one, which names what it expected and what it got: "62:hostname
+ * mismatch:expected=…:cert=…". Which of them comes depends on the library's build. */
+static bool is_about_certificate(const char *why)
+{
+    return strstr(why, "certificate") != NULL || strstr(why, ":cert=") != NULL;
+}
+
 static enum dc_status explain(const struct dc_nats_attempt *a, natsStatus s, struct dc_error *err)
 {
     const char *at = a->server->address, *why = reason(s);
@@ -257,10 +265,10 @@ static enum dc_status explain(const struct dc_nats_attempt *a, natsStatus s, str
     if (s == NATS_SECURE_CONNECTION_REQUIRED) {
         return dc_fail(err, DC_CONFIG, cause, "%.80s wants TLS: NATS_URL must say tls://", at);
     }
-    if (strstr(why, "certificate") != NULL) {
+    if (is_about_certificate(why)) {
         return dc_fail(err, DC_CONFIG, cause,
-                       "TLS with %.60s failed, check NATS_TLS_CA_FILE and NATS_TLS_CERT_FILE: "
-                       "%.60s",
+                       "TLS with %.50s: a certificate is refused, check NATS_TLS_CA_FILE, "
+                       "NATS_TLS_CERT_FILE and the host in NATS_URL: %.50s",
                        at, why);
     }
     if (strstr(why, "credentials") != NULL || s == NATS_NOT_FOUND) {

@@ -420,6 +420,8 @@ static CURLcode set_options(struct call *call, const struct dc_http_call *spec)
     SET(CURLOPT_PRIVATE, call)
     SET(CURLOPT_NOSIGNAL, 1L)
     SET(CURLOPT_FOLLOWLOCATION, 0L)
+    /* Neither http_proxy nor the like: these calls carry keys to addresses that were configured. */
+    SET(CURLOPT_PROXY, "")
     SET(CURLOPT_TIMEOUT_MS, deadline_ms)
     SET(CURLOPT_CONNECTTIMEOUT_MS, deadline_ms)
     SET(CURLOPT_HTTPHEADER, call->headers)

@@ -1,5 +1,6 @@
 /* HTTP client (libcurl multi on the loop): deadlines, connection reuse, cancellation, bounded
- * answers.  Used by health checks, the homeserver, language models and the map's sources. */
+ * answers.  Used by health checks, the homeserver, language models and the map's sources.  Calls go
+ * where their URL says: a proxy named in the environment is not used. */
 #ifndef DC_NET_HTTP_CLIENT_H
 #define DC_NET_HTTP_CLIENT_H
 

@@ -14,10 +14,12 @@ const BINARY =
   process.env.DAARION_BIN ?? fileURLToPath(new URL('../../build/daarion', import.meta.url));
 const WEB_DIR = process.env.WEB_DIR ?? fileURLToPath(new URL('../../web/dist', import.meta.url));
 const START_MS = 20_000;
+const INTERNAL_KEY = 'the-operator-of-the-browser-tests';
 
 export class Server {
   #process = null;
   #port = 0;
+  #internalPort = 0;
   #log = [];
 
   static async start(environment = {}) {
@@ -47,6 +49,7 @@ export class Server {
         INTERNAL_PORT: '0',
         DATA_DIR: this.data,
         WEB_DIR,
+        INTERNAL_API_KEY: INTERNAL_KEY,
         LOG_FORMAT: 'json',
         // All the people of a test come from one address, faster than people do.
         LIMIT_GUESTS_PER_S: '0',
@@ -77,9 +80,9 @@ export class Server {
         } catch {
           return; // not every line of a crash is JSON; it is in the log
         }
-        if (entry.event === 'server.listening' && entry.listener === 'public') {
-          end(resolve, entry.port);
-        }
+        if (entry.event !== 'server.listening') return;
+        if (entry.listener === 'internal') this.#internalPort = entry.port;
+        if (entry.listener === 'public') end(resolve, entry.port);
       });
     });
   }
@@ -128,6 +131,16 @@ export class Server {
 
   say(guest, room, body) {
     return this.request(`/api/city/rooms/${room}/messages`, { token: guest.token, body });
+  }
+
+  /** What only the operator may do. */
+  async operate(path) {
+    const response = await fetch(`http://127.0.0.1:${this.#internalPort}${path}`, {
+      method: 'POST',
+      headers: { 'X-Internal-API-Key': INTERNAL_KEY },
+    });
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return response.json();
   }
 
   /** Every message of a room of up to 100. */

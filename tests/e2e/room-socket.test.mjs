@@ -337,6 +337,8 @@ describe('presence of members', () => {
     const { room, people, sockets } = await roomWith(t, 1);
     const idle = person(city, 'Відійшла');
     const theirs = await openRoom(city.server, room.slug, idle, { join: true });
+    // What the join says of him is told before the presence socket listens.
+    await untilCounts(city, room, (counts) => counts.online_count === 2);
     const presence = await goOnline(city.server, idle);
     closing(t, theirs, presence);
     presence.send({ event: 'presence.heartbeat', status: 'away' });

@@ -1,5 +1,6 @@
 #include "http_fixture.h"
 #include "net/http_client.h"
+#include <stdlib.h>
 
 /* The other side is our own server. */
 
@@ -212,6 +213,24 @@ static void connections_are_used_again(void **state)
         dc_metrics_counter(s.f.metrics, "daarion_http_accepted_total", "server=\"test\"",
                            "Connections accepted, refused ones included");
     assert_int_equal(accepted->value, 1);
+    setup_close(&s);
+}
+
+static void a_proxy_in_the_environment_is_not_told_anything(void **state)
+{
+    static const char *const names[] = {"http_proxy", "all_proxy", "ALL_PROXY"};
+    struct setup s;
+    (void)state;
+    setup_open(&s);
+    for (size_t i = 0; i < DC_ARRAY_LEN(names); i++) {
+        assert_int_equal(setenv(names[i], "http://127.0.0.1:1", 1), 0);
+    }
+    get(&s, "/echo");
+    assert_int_equal(s.res.st, DC_OK);
+    assert_int_equal(s.res.http, 202);
+    for (size_t i = 0; i < DC_ARRAY_LEN(names); i++) {
+        assert_int_equal(unsetenv(names[i]), 0);
+    }
     setup_close(&s);
 }
 
@@ -430,13 +449,10 @@ static void a_socket_that_cannot_be_watched_ends_its_call_and_no_other(void **st
 
 int main(void)
 {
-    /* The loopback address is never asked for through a proxy. */
-    if (setenv("no_proxy", "*", 1) != 0) {
-        return 1;
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls_carry_method_headers_and_body_both_ways),
         cmocka_unit_test(connections_are_used_again),
+        cmocka_unit_test(a_proxy_in_the_environment_is_not_told_anything),
         cmocka_unit_test(redirects_are_not_followed_and_statuses_are_not_errors),
         cmocka_unit_test(the_deadline_ends_a_call_and_the_server_notices),
         cmocka_unit_test(cancelling_ends_a_call_once_and_later),

@@ -44,6 +44,16 @@ function Total({ city }: { city: CityState }) {
   );
 }
 
+/** Its place lies over the sky, so nothing moves when the fog comes and goes. */
+function StaleNote({ stale }: { stale: boolean }) {
+  const m = useMessages();
+  return (
+    <p className="stale-note" role="status">
+      {stale && m.staleCounts}
+    </p>
+  );
+}
+
 function CardSkeletons() {
   return (
     <ul className="cards" aria-hidden="true">
@@ -64,9 +74,10 @@ export function CityPage() {
   return (
     <>
       <LinkLine link={link} offlineText={m.offlineReading} onTry={wakeCity} />
-      <section className="hero">
+      <section className={city.stale ? 'hero hero-stale' : 'hero'}>
         <Skyline rooms={city.rooms} />
         <Total city={city} />
+        <StaleNote stale={city.stale} />
       </section>
       <div className="city-ground">
         <section className="rooms" aria-labelledby="rooms-title">

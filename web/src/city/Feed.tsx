@@ -10,7 +10,12 @@ function words(m: Messages, event: FeedEvent): string {
   const { payload } = event;
   if ('message_id' in payload) return payload.snippet;
   // Kinds that are still to come have a payload of their own.
-  return event.kind === 'system' ? m.feedRoomCreated(payload.room_name) : m.feedOther;
+  if (event.kind !== 'system') return m.feedOther;
+  return {
+    room_created: m.feedRoomCreated,
+    room_archived: m.feedRoomArchived,
+    room_opened: m.feedRoomOpened,
+  }[payload.action](payload.room_name);
 }
 
 const FeedLine = memo(function FeedLine({ event }: { event: FeedEvent }) {

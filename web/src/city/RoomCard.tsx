@@ -33,7 +33,7 @@ export const RoomCard = memo(function RoomCard({ entry, names }: RoomCardProps) 
   const { room, light } = entry;
   const known = light.typingUsers.flatMap((id) => names[id] ?? []);
   return (
-    <li className={`card glow-${glowOf(light)}`}>
+    <li className={`card glow-${glowOf(light)}${room.archived ? ' card-archived' : ''}`}>
       <div className="card-ground">
         <Building slug={room.slug} light={light} />
       </div>
@@ -45,6 +45,7 @@ export const RoomCard = memo(function RoomCard({ entry, names }: RoomCardProps) 
         </h3>
         <p className="card-about">{room.description ?? m.noDescription}</p>
         <p className="card-now">
+          {room.archived && <span className="badge">{m.archived}</span>}
           <span className={light.online > 0 ? 'lamp lamp-lit' : 'lamp'} aria-hidden="true" />
           <span className="count">{m.online(light.online)}</span>
           {light.typing > 0 && (

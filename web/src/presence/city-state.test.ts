@@ -5,6 +5,7 @@ import {
   FEED_KEPT,
   feedMerged,
   presenceFrame,
+  roomArchived,
   roomCreated,
   roomsLoaded,
   streamUpdate,
@@ -202,4 +203,36 @@ test('the public stream lights the city for a passer-by', () => {
   expect(state.total).toEqual({ online: 4, away: 1 });
   expect(lightOf(state, 'general')).toEqual({ online: 4, away: 1, typing: 1, typingUsers: [] });
   expect(lightOf(state, 'welcome')?.online).toBe(0);
+});
+
+test('counts that nobody vouches for are marked until somebody does again', () => {
+  const said = (state: 'fresh' | 'stale', offset: number): PresenceServerFrame => ({
+    type: 'city.presence',
+    state,
+    online_total: 7,
+    away_total: 2,
+    epoch: 'e',
+    offset,
+  });
+  const stale = presenceFrame(loaded, said('stale', 1));
+  expect(stale.stale).toBe(true);
+  expect(stale.total).toEqual({ online: 7, away: 2 });
+  expect(presenceFrame(stale, said('fresh', 2)).stale).toBe(false);
+  expect(presenceFrame(stale, snapshot(3, [])).stale).toBe(false);
+});
+
+test('an archived room is marked and keeps its light and its last words', () => {
+  const words = said(5, 'general', 'останнє');
+  const live = feedMerged(presenceFrame(loaded, snapshot(1, [counts('general', 3)])), [words]);
+  const next = presenceFrame(live, {
+    type: 'room.changed',
+    room: room('general', { archived: true }),
+    epoch: 'e',
+    offset: 2,
+  });
+  expect(next.rooms[0]?.room.archived).toBe(true);
+  expect(next.rooms[0]?.room.last_message?.snippet).toBe('останнє');
+  expect(lightOf(next, 'general')?.online).toBe(3);
+  expect(roomArchived(next, 'general', true)).toBe(next);
+  expect(roomArchived(next, 'general', false).rooms[0]?.room.archived).toBe(false);
 });

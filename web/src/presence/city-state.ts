@@ -27,6 +27,8 @@ export interface CityState {
   /** In the server's order: default rooms first, then the newest. */
   rooms: readonly CityRoom[];
   total: { online: number; away: number } | null;
+  /** The counts are the last that were heard; what has changed since is not known. */
+  stale: boolean;
   /** Newest first. */
   feed: readonly FeedEvent[];
   feedLoaded: boolean;
@@ -47,6 +49,7 @@ export const emptyCity: CityState = {
   loaded: false,
   rooms: [],
   total: null,
+  stale: false,
   feed: [],
   feedLoaded: false,
   names: {},
@@ -146,6 +149,21 @@ export function roomCreated(state: CityState, room: Room): CityState {
   return { ...state, rooms: state.rooms.toSpliced(room.is_default ? 0 : defaults, 0, entry) };
 }
 
+/** Its row is another one; its light is the stream's business. */
+export function roomChanged(state: CityState, room: Room): CityState {
+  return patchRoom(state, room.slug, (entry) => ({
+    ...entry,
+    room: { ...room, last_message: newerWords(room.last_message, entry.room.last_message) },
+  }));
+}
+
+/** The same, told to those who are in the room. */
+export function roomArchived(state: CityState, slug: string, archived: boolean): CityState {
+  return patchRoom(state, slug, (entry) =>
+    entry.room.archived === archived ? entry : { ...entry, room: { ...entry.room, archived } },
+  );
+}
+
 function newestFirst(a: FeedEvent, b: FeedEvent): number {
   // ULIDs of one process order events of the same millisecond too.
   return Date.parse(b.created_at) - Date.parse(a.created_at) || (a.id < b.id ? 1 : -1);
@@ -215,15 +233,22 @@ function applied(
           Object.fromEntries(frame.rooms.map((room) => [room.room_slug, lightOfCounts(room)])),
         ),
         total: { online: frame.city.online_total, away: frame.city.away_total },
+        stale: frame.state === 'stale',
       };
     case 'room.presence':
       return withLight(state, frame.room_slug, lightOfCounts(frame));
     case 'city.presence':
-      return { ...state, total: { online: frame.online_total, away: frame.away_total } };
+      return {
+        ...state,
+        total: { online: frame.online_total, away: frame.away_total },
+        stale: frame.state === 'stale',
+      };
     case 'feed.event':
       return feedMerged(state, [frame.event]);
     case 'room.created':
       return roomCreated(state, frame.room);
+    case 'room.changed':
+      return roomChanged(state, frame.room);
     default:
       return state;
   }
@@ -240,5 +265,6 @@ export function streamUpdate(state: CityState, update: PresenceUpdate): CityStat
   return {
     ...withAllLights(state, lights),
     total: { online: update.city.online_total, away: update.city.away_total },
+    stale: update.state === 'stale',
   };
 }

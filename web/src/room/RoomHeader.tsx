@@ -66,6 +66,7 @@ interface RoomHeaderProps {
   room: Room | null;
   people: People;
   signedIn: boolean;
+  archived: boolean;
 }
 
 /** Inside the room its own socket knows best; outside the city's counts do. */
@@ -82,7 +83,7 @@ function useLight(slug: string, people: People, signedIn: boolean): Light {
   };
 }
 
-export function RoomHeader({ slug, room, people, signedIn }: RoomHeaderProps) {
+export function RoomHeader({ slug, room, people, signedIn, archived }: RoomHeaderProps) {
   const m = useMessages();
   const [open, setOpen] = useState(false);
   const light = useLight(slug, people, signedIn);
@@ -97,6 +98,7 @@ export function RoomHeader({ slug, room, people, signedIn }: RoomHeaderProps) {
       <div className="room-names">
         <h1>{room?.name ?? m.openingRoom}</h1>
         <p className="room-about">
+          {archived && <span className="badge">{m.archived}</span>}
           <span className="count">{m.online(light.online)}</span>
           {room?.description != null && (
             <span className="room-description">{room.description}</span>

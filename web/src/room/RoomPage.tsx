@@ -1,9 +1,11 @@
 import { useEffect, useMemo, useState } from 'react';
+import { Archive } from 'lucide-react';
 import { Missing } from '../app/Missing';
 import { useTitle } from '../app/page';
 import { useSession, type Session } from '../app/session';
 import { useStore } from '../app/store';
 import { useMessages } from '../i18n/i18n';
+import { cityStore } from '../presence/city-live';
 import { LinkLine } from '../ui/LinkLine';
 import { NameForm } from '../ui/NameForm';
 import { Announcer } from './Announcer';
@@ -24,6 +26,17 @@ function Invitation({ expired }: { expired: boolean }) {
   );
 }
 
+/** Where the composer was: the room can be read, and that is all. */
+function ArchiveNote() {
+  const m = useMessages();
+  return (
+    <p className="archive-note" role="status">
+      <Archive aria-hidden="true" />
+      {m.archivedNote}
+    </p>
+  );
+}
+
 function OpenRoom({ slug, session }: { slug: string; session: Session }) {
   const m = useMessages();
   const [live] = useState(() => new RoomLive(slug, session));
@@ -33,6 +46,9 @@ function OpenRoom({ slug, session }: { slug: string; session: Session }) {
   // Somebody whose visit expired still sees their unsent words under their name.
   const speaker = session.state === 'expired' ? { id: '', name: session.name } : me;
   useTitle(view.room?.name ?? m.city);
+  // The city hears of it wherever one is; what the room said when it was opened may be older.
+  const entry = useStore(cityStore).rooms.find(({ room }) => room.slug === slug);
+  const archived = entry?.room.archived ?? view.room?.archived ?? false;
 
   useEffect(() => {
     live.start();
@@ -51,13 +67,21 @@ function OpenRoom({ slug, session }: { slug: string; session: Session }) {
         offlineText={me === null ? m.offlineReading : m.offline}
         onTry={() => live.wake()}
       />
-      <RoomHeader slug={slug} room={view.room} people={view.people} signedIn={me !== null} />
+      <RoomHeader
+        slug={slug}
+        room={view.room}
+        people={view.people}
+        signedIn={me !== null}
+        archived={archived}
+      />
       <div className="room-body">
         <div className="room-talk">
           <Conversation live={live} view={view} waiting={waiting} me={speaker} />
           <div className="room-foot">
             <TypingLine typing={view.people.typing.filter((p) => p.user_id !== me?.id)} />
-            {me === null ? (
+            {archived ? (
+              <ArchiveNote />
+            ) : me === null ? (
               <Invitation expired={session.state === 'expired'} />
             ) : (
               <Composer slug={slug} typing={live.typing} onSay={(body) => live.say(body)} />

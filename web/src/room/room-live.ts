@@ -13,7 +13,7 @@ import { expireToken, type Session } from '../app/session';
 import { Store } from '../app/store';
 import { backoffDelay, socketBackoff } from '../presence/backoff';
 import { cityStore, linkOf, UNAUTHORIZED, type Link } from '../presence/city-live';
-import { namesLearned, type Cursor } from '../presence/city-state';
+import { namesLearned, roomArchived, type Cursor } from '../presence/city-state';
 import { pageKey } from '../presence/leaving';
 import { ReconnectingSocket, socketUrl } from '../presence/reconnecting-socket';
 import { Delivery } from './delivery';
@@ -266,6 +266,9 @@ export class RoomLive {
         break;
       case 'room.presence':
         cityStore.update((city) => namesLearned(city, [frame]));
+        break;
+      case 'room.archived':
+        cityStore.update((city) => roomArchived(city, this.#slug, frame.archived));
         break;
       case 'error':
         if (frame.error === 'unauthorized' || frame.error === 'token_expired') {
