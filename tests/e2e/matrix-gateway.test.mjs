@@ -489,6 +489,29 @@ describe('as an application service', () => {
       });
     }
 
+    test('whatever is asked, a homeserver that fails gets the answer of its failure', async () => {
+      const { gateway, homeserver } = rig;
+      const user_id = fresh('user');
+      const { json: account } = await gateway.post('users/token', { user_id });
+      const room = (await gateway.create(fresh())).json;
+      const modes = [['html502', 503, 'matrix_unavailable'], ['error500', 502, 'matrix_bad_answer'],
+        ['badJson', 502, 'matrix_bad_answer']];
+      for (const [mode, status, code] of modes) {
+        homeserver.mode = mode;
+        const calls = [
+          gateway.create(fresh()), gateway.find(room.matrix_room_alias),
+          gateway.get(`rooms/${encode(room.matrix_room_id)}`), gateway.post('users/token', { user_id }),
+          gateway.post('presence/online', { user_id }),
+          gateway.post('presence/online', { matrix_user_id: account.matrix_user_id, access_token: account.access_token }),
+        ];
+        for (const answer of await Promise.all(calls)) {
+          assertError(answer, status, code);
+        }
+        homeserver.mode = 'ok';
+        await gateway.untilHealth((h) => h.synapse === 'connected');
+      }
+    });
+
     test('slow: the answer comes after our time, not after its', async () => {
       rig.homeserver.mode = 'hang';
       assertError(await rig.gateway.create(fresh()), 504, 'matrix_timeout');
