@@ -56,15 +56,16 @@ static void schedule(struct dc_heartbeat *hb)
 
 /* --- what counts of the homeserver's word --- */
 
-/* Everything that it has said arrives: nothing older than our last push is still to come. */
+/* Everything that it has said arrives: nothing older than our last push is still to come.  A source
+ * that has not been started says nothing. */
 static bool is_heard(const struct dc_heartbeat *hb)
 {
     int64_t age_ms = 0;
     bool is_fresh = true;
     for (size_t i = 0; i < DC_AGG_SOURCES; i++) {
-        is_fresh =
-            is_fresh && (dc_agg_sources[i] == &dc_source_native ||
-                         dc_agg_sources[i]->state(hb->a->sources[i], &age_ms) == DC_SOURCE_FRESH);
+        void *self = hb->a->sources[i];
+        is_fresh = is_fresh && (self == NULL || dc_agg_sources[i] == &dc_source_native ||
+                                dc_agg_sources[i]->state(self, &age_ms) == DC_SOURCE_FRESH);
     }
     return is_fresh;
 }
