@@ -109,10 +109,7 @@ static void ask(struct backfill *b)
     struct dc_error err = {0};
     struct dc_strbuf url = {0};
     struct dc_strbuf key = {0};
-    bool is_v6 = strchr(s->internal_host, ':') != NULL;
-    dc_strbuf_printf(&url, "http://%s%s%s:%lld/internal/city/matrix/backfill?limit=" PAGE,
-                     is_v6 ? "[" : "", s->internal_host, is_v6 ? "]" : "",
-                     (long long)s->internal_port);
+    dc_cli_internal_url(s, "/internal/city/matrix/backfill?limit=" PAGE, &url);
     if (b->after.len > 0) {
         dc_matrix_query(&url, "after", dc_strbuf_slice(&b->after));
     }

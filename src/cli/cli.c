@@ -8,9 +8,18 @@
 #define MAX_ROLES 16
 
 static const struct dc_conf_flag flags[] = {
-    {"check", "migrate", false}, {"sub", "token", true},   {"name", "token", true},
-    {"ttl", "token", true},      {"version", NULL, false}, {"dir", "matrix-config", true},
+    {"check", "migrate", false},     {"sub", "token", true},   {"name", "token", true},
+    {"ttl", "token", true},          {"version", NULL, false}, {"dir", "matrix-config", true},
+    {"size", "matrix-config", true},
 };
+
+void dc_cli_internal_url(const struct dc_settings *settings, const char *path_z,
+                         struct dc_strbuf *out)
+{
+    bool is_v6 = strchr(settings->internal_host, ':') != NULL;
+    dc_strbuf_printf(out, "http://%s%s%s:%lld%s", is_v6 ? "[" : "", settings->internal_host,
+                     is_v6 ? "]" : "", (long long)settings->internal_port, path_z);
+}
 
 void dc_cli_complain(const struct dc_error *err)
 {
@@ -94,10 +103,14 @@ void dc_cli_help(const struct dc_cli *cli, const char *command_z, struct dc_strb
                            "  --dir=DIR                    where to; else matrix/ in DATA_DIR\n"
                            "  --matrix-server-name=NAME    server_name of homeserver.yaml "
                            "(required)\n"
-                           "  --synapse-url=URL            for the city's own file\n\n"
+                           "  --synapse-url=URL            for the city's own file\n"
+                           "  --size=PEOPLE                presence of a city of this size: "
+                           "daarion-presence.yaml\n\n"
                            "daarion-homeserver.yaml goes beside Synapse's own configuration (-c "
                            "twice),\ndaarion.env into the environment of matrix-gateway. Secrets "
-                           "are random, files\nhave mode 0600, nothing is overwritten.\n"));
+                           "are random, files\nhave mode 0600, nothing is overwritten but "
+                           "daarion-presence.yaml: begun again with\n--size, it asks the running "
+                           "city for its rooms and makes that file anew.\n"));
     } else if (dc_slice_eq(command, DC_S("backfill"))) {
         dc_strbuf_add(out,
                       DC_S("daarion backfill: gives every room of a running city its Matrix "
@@ -218,7 +231,7 @@ static int run_command(const struct dc_cli *cli, struct dc_conf *conf)
                             dc_conf_flag(conf, "ttl"));
     }
     if (dc_slice_eq(command, DC_S("matrix-config"))) {
-        return dc_cli_matrix_config(conf, dc_conf_flag(conf, "dir"));
+        return dc_cli_matrix_config(conf, dc_conf_flag(conf, "dir"), dc_conf_flag(conf, "size"));
     }
     if (dc_slice_eq(command, DC_S("backfill"))) {
         return dc_cli_backfill(conf);

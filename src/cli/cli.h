@@ -24,12 +24,26 @@ int dc_cli_serve(const struct dc_cli *cli, struct dc_conf *conf, const struct dc
                  size_t n_roles, bool is_combined);
 int dc_cli_migrate(const struct dc_cli *cli, struct dc_conf *conf, bool check_only);
 int dc_cli_token(struct dc_conf *conf, const char *sub_z, const char *name_z, const char *ttl_z);
-/* dir_z NULL: DATA_DIR/matrix. */
-int dc_cli_matrix_config(struct dc_conf *conf, const char *dir_z);
+/* dir_z NULL: DATA_DIR/matrix. size_z NULL: nothing about the size of the city. */
+int dc_cli_matrix_config(struct dc_conf *conf, const char *dir_z, const char *size_z);
 /* POST /internal/city/matrix/backfill of the internal listener, until it is done. */
 int dc_cli_backfill(struct dc_conf *conf);
 /* GET /readyz of the internal listener. */
 int dc_cli_healthcheck(struct dc_conf *conf);
+
+/* The Matrix rooms of the city at INTERNAL_HOST:INTERNAL_PORT; free *rooms in any case. */
+struct dc_cli_rooms {
+    struct dc_arena arena;
+    struct dc_slice *ids;
+    size_t n;
+};
+DC_MUST_USE enum dc_status dc_cli_fetch_rooms(struct dc_conf *conf, struct dc_cli_rooms *rooms,
+                                              struct dc_error *err);
+void dc_cli_rooms_free(struct dc_cli_rooms *rooms);
+/* Appends http://INTERNAL_HOST:INTERNAL_PORT and the path, without a NUL. */
+void dc_cli_internal_url(const struct dc_settings *settings, const char *path_z,
+                         struct dc_strbuf *out);
+
 void dc_cli_help(const struct dc_cli *cli, const char *command_z, struct dc_strbuf *out);
 
 /* JWT_SECRET and INTERNAL_API_KEY of `up`: made once and kept in DATA_DIR with mode 0600, unless

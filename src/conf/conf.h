@@ -90,6 +90,7 @@ struct dc_settings {
     int64_t matrix_check_interval_ms;
     int64_t matrix_gateway_port;
     const char *matrix_gateway_url;
+    int64_t matrix_presence_per_s;
     const char *matrix_public_url;
     const char *matrix_access_token;
     const char *matrix_user_id;

@@ -86,6 +86,9 @@ struct dc_presence_callbacks {
     void (*room)(void *data, const struct dc_presence_room_state *r);
     /* City totals changed (throttled by the same window). */
     void (*totals)(void *data, const struct dc_presence_totals *t);
+    /* What a user's own sessions say has changed, whatever Matrix says (u->status is theirs alone):
+     * what a homeserver is to be told.  Comes before `user`. */
+    void (*native)(void *data, const struct dc_presence_user_state *u);
 };
 
 struct dc_presence_opts {
@@ -196,6 +199,9 @@ DC_MUST_USE bool dc_presence_room_get(const struct dc_presence *p, struct dc_sli
                                       struct dc_presence_room_state *out);
 struct dc_presence_totals dc_presence_totals_get(const struct dc_presence *p);
 enum dc_presence_status dc_presence_user_get(const struct dc_presence *p, struct dc_slice user_id);
+/* What Matrix has said last of him, as dc_presence_matrix_status() was given it. */
+enum dc_presence_status dc_presence_matrix_get(const struct dc_presence *p,
+                                               struct dc_slice user_id);
 typedef void (*dc_presence_visit_cb)(void *data, const struct dc_presence_user_state *u);
 /* Members of a room that are not offline, longest present first, at most max. */
 void dc_presence_room_members(const struct dc_presence *p, struct dc_slice room_id, size_t max,

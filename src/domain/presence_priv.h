@@ -35,6 +35,7 @@ struct dc_presence_user {
     uint32_t n_memberships;
     uint8_t status;        /* enum dc_presence_status: as reported and counted */
     uint8_t matrix_status; /* enum dc_presence_status */
+    uint8_t native_status; /* enum dc_presence_status: as reported */
     uint8_t username_len;
     uint8_t id_len;
     char id[];

@@ -71,13 +71,14 @@ void dc_presence_user_dirty(struct dc_presence *p, struct dc_presence_user *u)
     }
 }
 
-static enum dc_presence_status derive(const struct dc_presence_user *u)
+static enum dc_presence_status derive(const struct dc_presence_user *u,
+                                      enum dc_presence_status matrix_status)
 {
     const uint32_t *sessions = u->n_sessions_by_status;
-    if (sessions[DC_PRESENCE_ONLINE] > 0 || u->matrix_status == DC_PRESENCE_ONLINE) {
+    if (sessions[DC_PRESENCE_ONLINE] > 0 || matrix_status == DC_PRESENCE_ONLINE) {
         return DC_PRESENCE_ONLINE;
     }
-    if (sessions[DC_PRESENCE_AWAY] > 0 || u->matrix_status == DC_PRESENCE_AWAY) {
+    if (sessions[DC_PRESENCE_AWAY] > 0 || matrix_status == DC_PRESENCE_AWAY) {
         return DC_PRESENCE_AWAY;
     }
     /* Passive sessions alone: somebody is there. */
@@ -117,9 +118,24 @@ static bool is_needed(const struct dc_presence_user *u)
            !dc_list_is_empty(&u->memberships) || !dc_list_is_empty(&u->typing);
 }
 
+static void settle_native(struct dc_presence *p, struct dc_presence_user *u)
+{
+    enum dc_presence_status now = derive(u, DC_PRESENCE_OFFLINE);
+    if (now == (enum dc_presence_status)u->native_status) {
+        return;
+    }
+    u->native_status = (uint8_t)now;
+    if (p->cbs.native != NULL) {
+        struct dc_presence_user_state state = dc_presence_user_state(u);
+        state.status = now;
+        p->cbs.native(p->data, &state);
+    }
+}
+
 void dc_presence_user_settle(struct dc_presence *p, struct dc_presence_user *u)
 {
-    enum dc_presence_status now = derive(u);
+    enum dc_presence_status now = derive(u, (enum dc_presence_status)u->matrix_status);
+    settle_native(p, u);
     if (now != (enum dc_presence_status)u->status) {
         set_status(p, u, now);
     }
@@ -133,6 +149,12 @@ enum dc_presence_status dc_presence_user_get(const struct dc_presence *p, struct
 {
     const struct dc_presence_user *u = dc_presence_user_find(p, user_id);
     return u == NULL ? DC_PRESENCE_OFFLINE : (enum dc_presence_status)u->status;
+}
+
+enum dc_presence_status dc_presence_matrix_get(const struct dc_presence *p, struct dc_slice user_id)
+{
+    const struct dc_presence_user *u = dc_presence_user_find(p, user_id);
+    return u == NULL ? DC_PRESENCE_OFFLINE : (enum dc_presence_status)u->matrix_status;
 }
 
 bool dc_presence_user_find_state(const struct dc_presence *p, struct dc_slice user_id,

@@ -32,6 +32,21 @@ enum dc_status dc_peer_create(struct dc_ctx *ctx, const char *name_z, const char
     return DC_OK;
 }
 
+enum dc_status dc_peer_open_gateway(struct dc_ctx *ctx, struct dc_peer **out, struct dc_error *err)
+{
+    const char *url_z = ctx->settings->matrix_gateway_url;
+    *out = NULL;
+    if (url_z == NULL && !(ctx->is_combined && ctx->settings->synapse_url != NULL)) {
+        return DC_OK;
+    }
+    if (ctx->auth.internal_key.len == 0) {
+        return dc_fail(err, DC_CONFIG, 0,
+                       "MATRIX_GATEWAY_URL is set, so INTERNAL_API_KEY is needed: the same as "
+                       "matrix-gateway's");
+    }
+    return dc_peer_create(ctx, "matrix-gateway", url_z, out, err);
+}
+
 void dc_peer_close(struct dc_peer *p)
 {
     if (p != NULL) {
@@ -46,12 +61,20 @@ void dc_peer_close(struct dc_peer *p)
 static const char *known_code(struct dc_slice code)
 {
     static const char *const known[] = {
-        "alias_taken",          "account_taken",
-        "matrix_bad_answer",    "matrix_forbidden",
-        "matrix_misconfigured", "matrix_not_configured",
-        "matrix_timeout",       "matrix_token_refused",
-        "matrix_unavailable",   "matrix_user_deactivated",
-        "rate_limited",         "room_not_found",
+        "alias_taken",
+        "account_taken",
+        "matrix_bad_answer",
+        "matrix_forbidden",
+        "matrix_misconfigured",
+        "matrix_not_configured",
+        "matrix_timeout",
+        "matrix_token_refused",
+        "matrix_unavailable",
+        "matrix_user_deactivated",
+        "no_application_service",
+        "not_provisioned",
+        "rate_limited",
+        "room_not_found",
     };
     for (size_t i = 0; i < DC_ARRAY_LEN(known); i++) {
         if (dc_slice_eq(dc_slice_z(known[i]), code)) {

@@ -12,6 +12,10 @@ struct dc_peer;
  * it is, for errors, literal.  ctx must outlive the peer. */
 DC_MUST_USE enum dc_status dc_peer_create(struct dc_ctx *ctx, const char *name_z, const char *url_z,
                                           struct dc_peer **out, struct dc_error *err);
+/* matrix-gateway: by MATRIX_GATEWAY_URL, or that of this process where it has a homeserver.  DC_OK
+ * with *out NULL: there is none.  DC_CONFIG: the key that it needs is missing. */
+DC_MUST_USE enum dc_status dc_peer_open_gateway(struct dc_ctx *ctx, struct dc_peer **out,
+                                                struct dc_error *err);
 /* Calls under way end with DC_CANCELED.  NULL is allowed. */
 void dc_peer_close(struct dc_peer *p);
 

@@ -11,6 +11,9 @@
  *   {"op":"close", …}   its socket is gone: it ends after the grace
  *   {"op":"room", …, "room_id","room_slug"}   a room exists; session_id and user_id are "-"
  *
+ * Gateways tell each other city.presence.left {"from","user_id","page"}: that page of his has been
+ * closed (roles/city/pages.h).
+ *
  * Every aggregator hears all of it, leading or not.  Any of them asks for it anew by
  * city.presence.announce {"from":<who>}; the leader answers too, for the sessions that no gateway
  * beats for (DC_HTTP_SESSION_PREFIX). */
@@ -23,6 +26,8 @@
  * whatever gateway he asks. Nobody beats for it: the aggregator renews it with any other session of
  * him. */
 #define DC_HTTP_SESSION_PREFIX "http-"
+
+#define DC_PRESENCE_LEFT "city.presence.left"
 
 /* The words of "status". A passive session says that somebody is there and nothing of what he does
  * (domain/presence.h); DC_PRESENCE_OFFLINE is its name in the core. */

@@ -99,6 +99,37 @@ test('a token that is not accepted asks quietly to enter again, with the name fi
   await olena.leave();
 });
 
+test('a page that is closed says so; loaded again, nobody sees it go', async (t) => {
+  const loud = await Server.start({ LOG_LEVEL: 'debug' });
+  t.after(() => loud.stop());
+  // The browser tells nobody of requests that outlive their page: the server does.
+  const said = () =>
+    loud.log.split('\n').filter((line) => line.includes('"/api/city/presence/leave"')).length;
+  const taras = await Visitor.enter(browser, loud, 'Тарас');
+  const olena = await Visitor.enter(browser, loud, 'Олена');
+  await taras.shows('.total', /2\s*людини у місті/);
+  await taras.page.evaluate(() => {
+    const total = document.querySelector('.total');
+    window.totals = [];
+    new MutationObserver(() => window.totals.push(total.textContent)).observe(total, {
+      subtree: true,
+      childList: true,
+      characterData: true,
+    });
+  });
+  const before = said();
+  await olena.page.reload();
+  await olena.shows('.total', /2\s*людини у місті/);
+  await until('the page that was loaded again has said that it goes', () => said() === before + 1);
+  await olena.page.close({ runBeforeUnload: true });
+  await until('the page that is closed has said so', () => said() === before + 2);
+  await taras.shows('.total', /1\s*людина у місті/); // after the grace
+  const totals = await taras.page.evaluate(() => window.totals);
+  assert.equal(totals.filter((text) => /^\D*1\D/.test(text)).length, 1, JSON.stringify(totals));
+  await olena.leave();
+  await taras.leave();
+});
+
 test('the city is walked by keyboard alone', async () => {
   const olena = await Visitor.enter(browser, server, 'Олена');
   const { page } = olena;

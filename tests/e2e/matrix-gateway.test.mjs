@@ -419,6 +419,27 @@ describe('as an application service', () => {
       assert.equal((await put({ matrix_user_id: id, access_token: json.access_token, status: 'offline' })).status, 200);
     });
 
+    test('by the id in the city: of who has an account, and none is made for it', async () => {
+      const { gateway, homeserver } = rig;
+      const user_id = fresh('user');
+      const before = homeserver.requests.length;
+      assertError(await put({ user_id }), 404, 'not_provisioned');
+      const asked = homeserver.requests.slice(before).filter((r) => !/versions|whoami/.test(r.line));
+      assert.deepEqual(asked, [], 'the homeserver is not asked for it');
+      const { json } = await gateway.post('users/token', { user_id });
+      const set = await put({ user_id, status: 'unavailable' });
+      assert.deepEqual(set.json, { ok: true, matrix_user_id: json.matrix_user_id, status: 'unavailable' });
+      assert.deepEqual(homeserver.users.get(json.matrix_user_id).presence, { presence: 'unavailable' });
+      assert.equal(homeserver.asked(/PUT .*presence/).at(-1).query.get('user_id'), json.matrix_user_id);
+      homeserver.answer(/PUT .*presence/, [429, { errcode: 'M_LIMIT_EXCEEDED', retry_after_ms: 9001 }]);
+      assertError(await put({ user_id }), 429, 'rate_limited');
+      for (const [body, field] of [[{ user_id: 'a b' }, 'user_id'],
+        [{ user_id, matrix_user_id: json.matrix_user_id }, 'user_id'],
+        [{ user_id, access_token: json.access_token }, 'user_id'], [{ user_id, status: 'busy' }, 'status']]) {
+        assertError(await put(body), 422, 'invalid_input', field);
+      }
+    });
+
     test('passes on what the homeserver refuses', async () => {
       const { gateway, homeserver } = rig;
       const { json } = await gateway.post('users/token', { user_id: fresh('user') });
@@ -467,6 +488,29 @@ describe('as an application service', () => {
         assertError(await rig.gateway.create(fresh()), status, code);
       });
     }
+
+    test('whatever is asked, a homeserver that fails gets the answer of its failure', async () => {
+      const { gateway, homeserver } = rig;
+      const user_id = fresh('user');
+      const { json: account } = await gateway.post('users/token', { user_id });
+      const room = (await gateway.create(fresh())).json;
+      const modes = [['html502', 503, 'matrix_unavailable'], ['error500', 502, 'matrix_bad_answer'],
+        ['badJson', 502, 'matrix_bad_answer']];
+      for (const [mode, status, code] of modes) {
+        homeserver.mode = mode;
+        const calls = [
+          gateway.create(fresh()), gateway.find(room.matrix_room_alias),
+          gateway.get(`rooms/${encode(room.matrix_room_id)}`), gateway.post('users/token', { user_id }),
+          gateway.post('presence/online', { user_id }),
+          gateway.post('presence/online', { matrix_user_id: account.matrix_user_id, access_token: account.access_token }),
+        ];
+        for (const answer of await Promise.all(calls)) {
+          assertError(answer, status, code);
+        }
+        homeserver.mode = 'ok';
+        await gateway.untilHealth((h) => h.synapse === 'connected');
+      }
+    });
 
     test('slow: the answer comes after our time, not after its', async () => {
       rig.homeserver.mode = 'hang';
@@ -541,6 +585,7 @@ describe('as an administrator', () => {
     assertError(await gateway.post('users/token', { user_id: 'squatted' }), 409, 'account_taken');
     assertError(await gateway.post('presence/online', { matrix_user_id: first.matrix_user_id }),
       422, 'invalid_input', 'access_token', 'missing');
+    assertError(await gateway.post('presence/online', { user_id }), 409, 'no_application_service');
   });
 
   test('the administrator\'s token expires', async () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { closing, newRoom, person, useCity } from './support/city.mjs';
+import { assertError } from './support/http.mjs';
 import { goOnline, openPresence, openRoom, openSocket } from './support/sockets.mjs';
 import { makeToken } from './support/tokens.mjs';
 
@@ -443,5 +444,53 @@ describe('resuming', () => {
     const reset = await socket.nextFrame();
     assert.equal(reset.reason, 'epoch_changed');
     assert.notEqual(reset.epoch, epoch);
+  });
+});
+
+describe('a page that is closed', () => {
+  const leave = (user, json) => user.api.post('/api/city/presence/leave', json);
+
+  test('ends its sockets, which may be dead, and no other page\'s', async (t) => {
+    const [watcher, user] = [await watch(t), person(city)];
+    const first = await goOnline(city.server, user, { parameters: { page: 'first' } });
+    const room = await openRoom(city.server, 'general', user, { page: 'first', join: true });
+    const second = await goOnline(city.server, user, { parameters: { page: 'second' } });
+    closing(t, first, room, second);
+    await watcher.nextFrame(update(user, 'online'));
+    assert.deepEqual((await leave(user, { page: 'first' })).json, { ok: true });
+    second.send({ event: 'presence.heartbeat', status: 'away' });
+    await watcher.nextFrame(update(user, 'away')); // nobody else of his is here any more
+    assert.equal((await leave(user, { page: 'second' })).status, 200);
+    await watcher.nextFrame(update(user, 'offline'), GRACE_MS + LEASE_MS / 4);
+  });
+
+  test('is not seen to go when it is only loaded again', async (t) => {
+    const [watcher, user] = [await watch(t), person(city)];
+    const page = await goOnline(city.server, user, { parameters: { page: 'before' } });
+    closing(t, page);
+    await watcher.nextFrame(update(user, 'online'));
+    await leave(user, { page: 'before' });
+    const seen = watcher.frames.length;
+    const again = await online(t, user, { parameters: { page: 'after' } });
+    again.send({ event: 'presence.heartbeat', status: 'away' });
+    await watcher.nextFrame(update(user, 'away'), GRACE_MS + LEASE_MS);
+    const since = watcher.frames.slice(seen).map((entry) => entry.frame)
+      .filter((frame) => frame.event === 'presence.update' && frame.user_id === user.id);
+    assert.ok(since.every((frame) => frame.status !== 'offline'), JSON.stringify(since));
+  });
+
+  test('is its own person\'s to end, whatever its key is', async (t) => {
+    const [watcher, user, other] = [await watch(t), person(city), person(city)];
+    const mine = await online(t, user, { parameters: { page: 'same' } });
+    await watcher.nextFrame(update(user, 'online'));
+    await leave(other, { page: 'same' });
+    await leave(other, { page: 'unknown' });
+    mine.send({ event: 'presence.heartbeat', status: 'away' });
+    await watcher.nextFrame(update(user, 'away'));
+    assertError(await city.api.post('/api/city/presence/leave', { page: 'same' }), 401, 'unauthorized');
+    assertError(await leave(other, { page: 'same', user_id: user.id }), 403, 'user_mismatch');
+    for (const body of [{}, { page: '' }, { page: 'x'.repeat(65) }, { page: 7 }, { page: 'a\nb' }]) {
+      assertError(await leave(other, body), 422, 'invalid_input', 'page');
+    }
   });
 });

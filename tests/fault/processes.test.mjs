@@ -14,8 +14,10 @@ import { Client } from '../e2e/support/http.mjs';
 import {
   binary, childEnvironment, JWT_SECRET, runBinary, Server, temporaryDirectory,
 } from '../e2e/support/server.mjs';
-import { openRoom } from '../e2e/support/sockets.mjs';
+import { closing } from '../e2e/support/city.mjs';
+import { goOnline, openPresence, openRoom } from '../e2e/support/sockets.mjs';
 import { makeUser } from '../e2e/support/tokens.mjs';
+import { Stack } from './support/stack.mjs';
 
 const EX_CONFIG = 78;
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
@@ -74,6 +76,20 @@ describe('daarion up --workers', () => {
     await Promise.all(left.map((socket) => socket.nextFrame(({ message: heard }) => heard?.id === second.id)));
     sockets.forEach((socket) => socket.terminate());
   });
+});
+
+test('a page that is closed is let go by whichever replica holds its sockets', async (t) => {
+  const stack = await Stack.open({ env: { PRESENCE_LEASE_MS: 60_000 } }); // nothing else ends them in time
+  t.after(() => stack.remove());
+  const user = makeUser('Ліна');
+  const page = await goOnline(stack.cities[0], user, { parameters: { page: 'tab' } });
+  const watcher = await openPresence(stack.cities[1], makeUser(), { mode: 'heartbeat' });
+  closing(t, page, watcher);
+  const heard = (status) => (frame) => (frame.event === 'presence.update' && frame.user_id === user.id && frame.status === status)
+    || frame.users?.some((entry) => entry.user_id === user.id && entry.status === status);
+  await watcher.nextFrame(heard('online'));
+  await stack.client(1, user).ok('POST', '/api/city/presence/leave', { page: 'tab' });
+  await watcher.nextFrame(heard('offline'));
 });
 
 describe('what comes late', () => {

@@ -18,6 +18,7 @@
 struct dc_city_rooms;    /* rooms.h: every room of the city, in memory */
 struct dc_city_people;   /* people.h: who is online, as published by the aggregator */
 struct dc_catch_up;      /* catch_up.h: what was committed unheard */
+struct dc_city_pages;    /* pages.h: sockets by the browser's page that holds them */
 struct dc_city_sessions; /* sessions.h: sockets of this process that stand for people */
 struct dc_feed;          /* feed.h: events that sockets have been given */
 struct dc_relay;         /* relay/relay.h: from commits to the bus */
@@ -35,6 +36,7 @@ struct dc_city {
     struct dc_city_people *people;
     struct dc_catch_up *catch_up; /* once loaded */
     struct dc_city_sessions *sessions;
+    struct dc_city_pages *pages;
     struct dc_topic *feed; /* LOG: feed events for sockets that asked for them */
     struct dc_feed *feed_seen;
     struct dc_relay *relay;
@@ -88,6 +90,7 @@ void dc_city_routes_backfill(struct dc_city *city);
 void dc_city_routes_chat(struct dc_city *city);
 void dc_city_routes_messages(struct dc_city *city);
 void dc_city_routes_feed(struct dc_city *city);
+void dc_city_routes_pages(struct dc_city *city);
 void dc_city_routes_presence(struct dc_city *city);
 void dc_city_stream_room_routes(struct dc_city *city);
 void dc_city_stream_presence_routes(struct dc_city *city);

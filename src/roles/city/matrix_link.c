@@ -14,17 +14,7 @@
 
 enum dc_status dc_matrix_link_open(struct dc_city *city, struct dc_error *err)
 {
-    struct dc_ctx *ctx = city->ctx;
-    const char *url_z = ctx->settings->matrix_gateway_url;
-    if (url_z == NULL && !(ctx->is_combined && ctx->settings->synapse_url != NULL)) {
-        return DC_OK;
-    }
-    if (ctx->auth.internal_key.len == 0) {
-        return dc_fail(err, DC_CONFIG, 0,
-                       "MATRIX_GATEWAY_URL is set, so INTERNAL_API_KEY is needed: the same as "
-                       "matrix-gateway's");
-    }
-    return dc_peer_create(ctx, "matrix-gateway", url_z, &city->gateway, err);
+    return dc_peer_open_gateway(city->ctx, &city->gateway, err);
 }
 
 void dc_matrix_link_close(struct dc_city *city)

@@ -7,6 +7,7 @@
 #include "roles/city/lookup.h"
 #include "roles/city/matrix_link.h"
 #include "roles/city/owed.h"
+#include "roles/city/pages.h"
 #include "roles/city/people.h"
 #include "roles/city/sessions.h"
 
@@ -264,6 +265,7 @@ static void free_city(struct dc_city *city)
     dc_catch_up_destroy(city->catch_up);
     dc_chat_stop(city);
     dc_matrix_link_close(city);
+    dc_pages_destroy(city->pages);
     dc_sessions_destroy(city->sessions);
     dc_people_destroy(city->people);
     dc_topic_destroy(city->feed);
@@ -307,6 +309,10 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     if (st != DC_OK) {
         goto fail;
     }
+    st = dc_pages_create(city, &city->pages, err);
+    if (st != DC_OK) {
+        goto fail;
+    }
     st = dc_matrix_link_open(city, err);
     if (st != DC_OK) {
         goto fail;
@@ -325,6 +331,7 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     dc_city_routes_chat(city);
     dc_city_routes_messages(city);
     dc_city_routes_feed(city);
+    dc_city_routes_pages(city);
     dc_city_routes_presence(city);
     dc_city_stream_room_routes(city);
     dc_city_stream_presence_routes(city);

@@ -2,6 +2,7 @@
 #include "roles/city/socket.h"
 
 #include "base/mem.h"
+#include "roles/city/pages.h"
 
 /* --- sending --- */
 
@@ -248,6 +249,13 @@ static void init(struct dc_socket *s, struct dc_city *city, const struct dc_iden
     set_names(s, who->user_id, who->username);
 }
 
+/* What is no key is no page. */
+struct page_query {
+    struct dc_slice page;
+};
+static const struct dc_field page_fields[] = {
+    {"page", DC_FIELD_TEXT, 0, 0, 0, offsetof(struct page_query, page)}};
+
 bool dc_socket_open(struct dc_socket *s, struct dc_city *city, struct dc_http_request *r,
                     const struct dc_ws_class *cls)
 {
@@ -271,9 +279,15 @@ bool dc_socket_open(struct dc_socket *s, struct dc_city *city, struct dc_http_re
         dc_http_reply_error(r, &err);
         return false;
     }
+    struct page_query q = {0};
+    if (!dc_http_read_query(r, page_fields, DC_ARRAY_LEN(page_fields), &q)) {
+        return false;
+    }
     init(s, city, &who);
+    dc_page_enter(city->pages, s, q.page);
     s->ws = dc_ws_accept(city->ctx->ws, r, cls, s, subprotocol_of(r));
     if (s->ws == NULL) {
+        dc_page_leave(city->pages, s);
         dc_free(s->names);
     }
     return s->ws != NULL;
@@ -282,5 +296,6 @@ bool dc_socket_open(struct dc_socket *s, struct dc_city *city, struct dc_http_re
 void dc_socket_deinit(struct dc_socket *s)
 {
     dc_session_close(s->city, &s->session);
+    dc_page_leave(s->city->pages, s);
     dc_free(s->names);
 }

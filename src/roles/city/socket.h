@@ -8,10 +8,14 @@
 /* More frames in a second get an error each; twice as many close the socket with 4429. */
 #define DC_SOCKET_FRAMES_PER_S 100
 
+struct dc_page;
+
 struct dc_socket {
     struct dc_city *city;
     struct dc_ws *ws;
     struct dc_session session;
+    struct dc_page *page; /* pages.h; NULL: none */
+    struct dc_list page_link;
     char *names;                /* user_id and username of the session, one piece */
     struct dc_topic *cursor_of; /* error and pong frames carry its cursor; NULL: none */
     uint64_t replayed_to;       /* while is_replaying: the client's own place in cursor_of */
@@ -23,10 +27,11 @@ struct dc_socket {
     struct dc_utc expires_at;
 };
 
-/* First half of every socket route: 426 without an upgrade; identifies; accepts; closes with 4401
- * who may not enter.  *s is zeroed memory, the first member of the caller's struct, which is handed
- * to the callbacks of cls.  False: the request has been answered, nothing of *s remains, no
- * callback will run.  Callbacks never run inside this call or inside dc_ws_close(): net/conn.h. */
+/* First half of every socket route: 426 without an upgrade; identifies; reads ?page=; accepts;
+ * closes with 4401 who may not enter.  *s is zeroed memory, the first member of the caller's
+ * struct, which is handed to the callbacks of cls.  False: the request has been answered, nothing
+ * of *s remains, no callback will run.  Callbacks never run inside this call or inside
+ * dc_ws_close(): net/conn.h. */
 DC_MUST_USE bool dc_socket_open(struct dc_socket *s, struct dc_city *city,
                                 struct dc_http_request *r, const struct dc_ws_class *cls);
 /* Opens and closes at once, so that browsers can read the code (they cannot read a refused

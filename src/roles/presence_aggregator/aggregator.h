@@ -2,6 +2,7 @@
  *
  *   native.c, native_http.c   the source: sessions from the gateways -> the core (domain/presence)
  *   matrix_source.h           the source: what a homeserver's /sync says -> the core; matrix_*.c
+ *   heartbeat.c               the other way: what sessions say -> matrix-gateway -> the homeserver
  *   role.c                    life, time, and what the core reports
  *   leader.c                  the lease, signs of life, the phases
  *   mirror.c                  what the stream has, while a new leader compares
@@ -57,6 +58,7 @@ enum dc_agg_phase { DC_AGG_STANDBY, DC_AGG_READING, DC_AGG_WAITING, DC_AGG_LEADI
 
 struct dc_mirror;
 struct dc_ms;
+struct dc_heartbeat;
 
 /* Saying everything. Stages in order; a resynchronisation has some of them. */
 enum dc_sweep_stage {
@@ -124,6 +126,8 @@ struct dc_aggregator {
     bool wants_full, wants_members;
     int64_t swept_ms;
     struct dc_fade held; /* people, with the ids of their held sessions */
+    /* heartbeat.c; NULL: no homeserver is told anything */
+    struct dc_heartbeat *heartbeat;
     /* publish.c */
     bool is_bus_failing;
     struct dc_counter *events_in, *refused, *published, *unpublished, *forgotten, *takeovers,
@@ -323,6 +327,23 @@ bool dc_agg_matrix_is_known(const struct dc_aggregator *a);
 bool dc_agg_matrix_is_running(const struct dc_aggregator *a);
 /* Members of a JSON object about the source; nothing without one. */
 void dc_agg_matrix_write_status(const struct dc_aggregator *a, struct dc_jsonw *w);
+
+/* --- heartbeat.c: native presence for the homeserver, and what of its word is only our echo --- */
+
+/* Nothing where no gateway is configured, or MATRIX_PRESENCE_PER_S is 0. */
+DC_MUST_USE enum dc_status dc_agg_heartbeat_create(struct dc_aggregator *a, struct dc_error *err);
+void dc_agg_heartbeat_run(struct dc_aggregator *a);
+/* dc_agg_pending_end() runs once all of it has ended; before dc_agg_heartbeat_run() at once. */
+void dc_agg_heartbeat_stop(struct dc_aggregator *a);
+/* What a person's own sessions say has changed; the core's callback. */
+void dc_agg_heartbeat_native(struct dc_aggregator *a, const struct dc_presence_user_state *u);
+/* The phase may be another one. */
+void dc_agg_heartbeat_clock(struct dc_aggregator *a);
+/* The homeserver says it of somebody; returns what the core is to be told.  Later changes of that
+ * reach the core by themselves.  Not from a callback of the core. */
+enum dc_presence_status dc_agg_heartbeat_said(struct dc_aggregator *a, struct dc_slice user_id,
+                                              enum dc_presence_status status,
+                                              struct dc_utc last_active);
 
 /* --- routes.c --- */
 

@@ -375,11 +375,17 @@ static void on_totals(void *data, const struct dc_presence_totals *t)
     publish(a, &subject, &out);
 }
 
+static void on_native(void *data, const struct dc_presence_user_state *u)
+{
+    dc_agg_heartbeat_native(data, u);
+}
+
 const struct dc_presence_callbacks dc_agg_callbacks = {.user = on_user,
                                                        .member = on_member,
                                                        .typing = on_typing,
                                                        .room = on_room,
-                                                       .totals = on_totals};
+                                                       .totals = on_totals,
+                                                       .native = on_native};
 
 /* --- markers --- */
 

@@ -175,6 +175,7 @@ static void on_clock(struct dc_timer *t)
     look_at_sources(a);
     dc_agg_leader_clock(a, dc_mono_now());
     dc_sweep_clock(a);
+    dc_agg_heartbeat_clock(a);
     forget_faded(a);
     end_held(a);
     a->throttled->value = dc_presence_counts_get(a->core).throttled;
@@ -260,6 +261,9 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     make_metrics(a);
     dc_sweep_init(a);
     enum dc_status st = make_core(a, err);
+    if (st == DC_OK) {
+        st = dc_agg_heartbeat_create(a, err);
+    }
     for (size_t i = 0; st == DC_OK && i < DC_AGG_SOURCES; i++) {
         st = dc_agg_sources[i]->start(a, &a->sources[i], err);
     }
@@ -268,12 +272,14 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     }
     if (st != DC_OK) {
         stop_sources(a);
+        dc_agg_heartbeat_stop(a);
         free_core(a);
         dc_free(a);
         return st;
     }
     dc_timer_init(ctx->loop, &a->tick, on_tick);
     dc_timer_init(ctx->loop, &a->clock, on_clock);
+    dc_agg_heartbeat_run(a);
     a->heard_ms = dc_agg_now_ms(a);
     dc_agg_routes(a);
     dc_agg_refresh_sources(a); /* a standby is to know everything too */
@@ -323,6 +329,7 @@ static void stop(void *state, void (*stopped)(void *data), void *data)
     a->pending++; /* this call */
     dc_agg_leader_stop(a);
     a->is_stopping = true;
+    dc_agg_heartbeat_stop(a);
     dc_agg_pending_end(a);
 }
 

@@ -26,3 +26,20 @@ export async function createDatabase() {
     remove: () => admin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
   };
 }
+
+/** Every row of every table as text: {table: text}. */
+export async function dumpTables(url) {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows: tables } = await client.query("select table_name from information_schema.tables where table_schema = 'public'");
+    const found = {};
+    for (const { table_name: table } of tables) {
+      const { rows } = await client.query(`select t::text as row from "${table}" t`);
+      found[table] = rows.map(({ row }) => row).join('\n');
+    }
+    return found;
+  } finally {
+    await client.end();
+  }
+}

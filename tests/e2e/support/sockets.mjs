@@ -194,8 +194,8 @@ export async function openSocket(server, target, options) {
 }
 
 /** The socket of a room, after its snapshot (socket.snapshot; socket.reset if there was one). */
-export async function openRoom(server, room, user, { epoch, offset, join = false } = {}) {
-  const target = `/ws/city/rooms/${room}${query({ token: user?.token, epoch, offset })}`;
+export async function openRoom(server, room, user, { epoch, offset, page, join = false } = {}) {
+  const target = `/ws/city/rooms/${room}${query({ token: user?.token, epoch, offset, page })}`;
   const socket = await openSocket(server, target);
   const first = await socket.nextFrame();
   if (first.event === 'reset') {

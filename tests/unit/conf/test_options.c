@@ -105,6 +105,7 @@ static void defaults_are_those_of_the_design(void **state)
         {"presence_close_grace_ms", s->presence_close_grace_ms, 5000},
         {"typing_lease_ms", s->typing_lease_ms, 6000},
         {"presence_summary_interval_ms", s->presence_summary_interval_ms, 1000},
+        {"matrix_presence_per_s", s->matrix_presence_per_s, 50},
         {"max_connections", s->max_connections, 20000},
         {"max_body_bytes", s->max_body_bytes, 65536},
         {"max_frame_bytes", s->max_frame_bytes, 65536},

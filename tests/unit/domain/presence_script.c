@@ -78,6 +78,17 @@ static void on_totals(void *data, const struct dc_presence_totals *t)
     dc_strbuf_printf(&s->log, "city[%u/%u]", t->online, t->away);
 }
 
+static void on_native(void *data, const struct dc_presence_user_state *u)
+{
+    struct script *s = data;
+    if (s->wants_native) {
+        separate(s);
+        dc_strbuf_add(&s->log, u->user_id);
+        dc_strbuf_add_char(&s->log, '!');
+        dc_strbuf_add_z(&s->log, dc_presence_status_word(u->status));
+    }
+}
+
 struct dc_presence_opts script_opts(void)
 {
     return (struct dc_presence_opts){
@@ -100,7 +111,8 @@ struct dc_presence_now script_now(int64_t mono_ms)
 
 void script_open(struct script *s, const struct dc_presence_opts *opts)
 {
-    const struct dc_presence_callbacks cbs = {on_user, on_member, on_typing, on_room, on_totals};
+    const struct dc_presence_callbacks cbs = {on_user, on_member, on_typing,
+                                              on_room, on_totals, on_native};
     *s = (struct script){0};
     assert_int_equal(dc_presence_create(opts, &cbs, s, &s->core, NULL), DC_OK);
 }

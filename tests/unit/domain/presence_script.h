@@ -11,7 +11,8 @@
  *   R+U:STATUS, R-U, R~U:STATUS   member joined, left, changed status
  *   R*U, R.U              starts, stops typing
  *   R[ONLINE/AWAY] or R[ONLINE/AWAY typing U,U] then " U,U" of the sample    room published
- *   city[ONLINE/AWAY]     totals published */
+ *   city[ONLINE/AWAY]     totals published
+ *   U!STATUS              native, in a script that asks for it */
 #ifndef TESTS_UNIT_DOMAIN_PRESENCE_SCRIPT_H
 #define TESTS_UNIT_DOMAIN_PRESENCE_SCRIPT_H
 
@@ -28,6 +29,7 @@ struct step {
 struct script {
     struct dc_presence *core;
     struct dc_strbuf log;
+    bool wants_native;
 };
 
 /* lease 40 s, grace 5 s, typing 6 s, window 3 s, limits of 100. */

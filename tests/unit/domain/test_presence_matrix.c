@@ -55,6 +55,30 @@ static void native_and_matrix_count_as_one_person(void **state)
     RUN_SCRIPT(steps);
 }
 
+static void what_sessions_say_is_reported_whatever_matrix_says(void **state)
+{
+    (void)state;
+    static const struct step steps[] = {
+        {0, "mx a online", "a=online; city[1/0]", 0},
+        {5000, "beat s1 a away", "a!away", 0}, /* online all the same */
+        {5000, "beat s2 a passive", NULL, 0},
+        {6000, "beat s1 a online", "a!online", 0},
+        {7000, "end s1", NULL, 0}, /* somebody is there still: s2 */
+        {8000, "beat s2 a away", "a!away", 0},
+        {9000, "mx a offline", "a=away; city[1/1]", 0},
+        {9500, "end s2", "a!offline; a=offline", 0},
+    };
+    struct script s;
+    const struct dc_presence_opts opts = script_opts();
+    script_open(&s, &opts);
+    s.wants_native = true;
+    script_run(&s, steps, DC_ARRAY_LEN(steps));
+    assert_int_equal(dc_presence_matrix_get(s.core, DC_S("a")), DC_PRESENCE_OFFLINE);
+    script_do(&s, &(struct step){20000, "mx a away", NULL, 0});
+    assert_int_equal(dc_presence_matrix_get(s.core, DC_S("a")), DC_PRESENCE_AWAY);
+    script_close(&s);
+}
+
 static void matrix_status_has_no_lease(void **state)
 {
     (void)state;
@@ -143,6 +167,7 @@ int main(void)
         cmocka_unit_test(status_before_membership_and_the_other_way_round_end_the_same),
         cmocka_unit_test(repeating_changes_nothing),
         cmocka_unit_test(native_and_matrix_count_as_one_person),
+        cmocka_unit_test(what_sessions_say_is_reported_whatever_matrix_says),
         cmocka_unit_test(matrix_status_has_no_lease),
         cmocka_unit_test(who_comes_back_online_stands_at_the_end_of_the_sample),
         cmocka_unit_test(last_active_is_the_newest_known_and_never_in_the_future),

@@ -381,7 +381,8 @@ static void run(uint64_t seed, const struct dc_presence_opts *opts)
     g->seed = seed;
     g->random = seed;
     g->utc = 1000000;
-    const struct dc_presence_callbacks cbs = {on_user, on_member, on_typing, on_room, on_totals};
+    const struct dc_presence_callbacks cbs = {on_user, on_member, on_typing,
+                                              on_room, on_totals, NULL};
     assert_int_equal(dc_presence_create(opts, &cbs, g, &g->core, NULL), DC_OK);
     model_init(&g->model, opts);
     while (g->n_done < OPERATIONS) {

@@ -1,5 +1,13 @@
 import { request } from './client';
-import type { FeedEvent, GuestSession, MessagePage, Room, RoomCreate, RoomDetail } from './types';
+import type {
+  FeedEvent,
+  GuestSession,
+  MessagePage,
+  PageLeave,
+  Room,
+  RoomCreate,
+  RoomDetail,
+} from './types';
 
 // Public reads go without the token: an expired one would be refused even where none is needed.
 
@@ -37,4 +45,14 @@ export function enterAsGuest(displayName: string): Promise<GuestSession> {
     method: 'POST',
     body: { display_name: displayName },
   });
+}
+
+/** For a page that is being closed: nobody is left to hear how it went. */
+export function leavePage(page: string, token: string): void {
+  request('/api/city/presence/leave', {
+    method: 'POST',
+    body: { page } satisfies PageLeave,
+    token,
+    keepalive: true,
+  }).catch(() => undefined);
 }

@@ -30,6 +30,8 @@ interface RequestOptions {
   body?: unknown;
   token?: string;
   signal?: AbortSignal | undefined;
+  /** The request may outlive the page. */
+  keepalive?: boolean;
 }
 
 function retryAfter(response: Response): number | null {
@@ -67,6 +69,7 @@ export async function request<T>(path: string, options: RequestOptions = {}): Pr
       method: options.method ?? 'GET',
       headers,
       credentials: 'omit',
+      keepalive: options.keepalive ?? false,
       signal: options.signal ? AbortSignal.any([options.signal, deadline]) : deadline,
       ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
     });

@@ -10,6 +10,7 @@ export type RoomDetail = Schemas['RoomDetail'];
 export type MessagePage = Schemas['MessagePage'];
 export type FeedEvent = Schemas['FeedEvent'];
 export type GuestSession = Schemas['GuestSession'];
+export type PageLeave = Schemas['PageLeave'];
 export type RoomCreate = Schemas['RoomCreate'];
 export type PresenceUpdate = Schemas['PresenceUpdate'];
 

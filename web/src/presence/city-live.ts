@@ -3,7 +3,7 @@
  * the presence socket (which is also what makes them present); a passer-by listens to the public
  * stream and asks for the feed now and then.
  */
-import { fetchFeed, fetchRooms } from '../api/city';
+import { fetchFeed, fetchRooms, leavePage } from '../api/city';
 import type { PresenceClientFrame, PresenceServerFrame, PresenceUpdate } from '../api/types';
 import { expireToken, sessionStore, type Session } from '../app/session';
 import { Store } from '../app/store';
@@ -18,6 +18,7 @@ import {
   streamUpdate,
   type CityState,
 } from './city-state';
+import { pageKey, watchLeaving } from './leaving';
 import { ReconnectingSocket, socketUrl, type SocketState } from './reconnecting-socket';
 
 export type Link = 'connecting' | 'live' | 'reconnecting' | 'offline';
@@ -88,6 +89,7 @@ function resident(session: Extract<Session, { state: 'in' }>): () => void {
         mode: 'rooms',
         feed: '1',
         token: session.token,
+        page: pageKey,
         ...(cursor === null ? {} : { epoch: cursor.epoch, offset: String(cursor.offset) }),
       });
     },
@@ -105,12 +107,14 @@ function resident(session: Extract<Session, { state: 'in' }>): () => void {
       },
     },
   });
+  const unwatch = watchLeaving(() => leavePage(pageKey, session.token));
   const timer = setInterval(beat, HEARTBEAT_MS);
   const unsubscribe = status.subscribe(beat);
   socket.start();
   wakers.add(socket);
   return () => {
     wakers.delete(socket);
+    unwatch();
     clearInterval(timer);
     unsubscribe();
     socket.stop();

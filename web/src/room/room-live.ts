@@ -14,6 +14,7 @@ import { Store } from '../app/store';
 import { backoffDelay, socketBackoff } from '../presence/backoff';
 import { cityStore, linkOf, UNAUTHORIZED, type Link } from '../presence/city-live';
 import { namesLearned, roomArchived, type Cursor } from '../presence/city-state';
+import { pageKey } from '../presence/leaving';
 import { ReconnectingSocket, socketUrl } from '../presence/reconnecting-socket';
 import { Delivery } from './delivery';
 import { beforeFirstGap, hasOlder, mergeMessages } from './messages';
@@ -203,6 +204,7 @@ export class RoomLive {
       url: () =>
         socketUrl(`/ws/city/rooms/${encodeURIComponent(this.#slug)}`, {
           token: session.token,
+          page: pageKey,
           ...(this.#cursor === null
             ? {}
             : { epoch: this.#cursor.epoch, offset: String(this.#cursor.offset) }),

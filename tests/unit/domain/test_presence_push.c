@@ -1,0 +1,613 @@
+/* Whom a homeserver is told of: by example, and against a plain model that looks through everybody
+ * (PUSH_SEED=n replays a run). */
+#include "base/random.h"
+#include "domain/presence_push.h"
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define OFFLINE DC_PRESENCE_OFFLINE
+#define AWAY    DC_PRESENCE_AWAY
+#define ONLINE  DC_PRESENCE_ONLINE
+#define RENEW   20000
+#define ABSENT  300000
+
+static struct dc_presence_push *create(uint32_t per_s, uint32_t max_flying)
+{
+    const struct dc_presence_push_opts opts = {per_s, max_flying, RENEW, ABSENT, 100, {5, 6}};
+    return dc_presence_push_create(&opts);
+}
+
+static struct dc_presence_push *leader(uint32_t per_s, uint32_t max_flying)
+{
+    struct dc_presence_push *p = create(per_s, max_flying);
+    dc_presence_push_lead(p, true, 0);
+    return p;
+}
+
+static void set(struct dc_presence_push *p, const char *id_z, enum dc_presence_status status,
+                int64_t now)
+{
+    dc_presence_push_set(p, dc_slice_z(id_z), status, now);
+}
+
+static void nobody(struct dc_presence_push *p, int64_t now)
+{
+    struct dc_presence_push_next next;
+    assert_false(dc_presence_push_next(p, now, &next));
+}
+
+static void expect(struct dc_presence_push *p, const char *id_z, enum dc_presence_status status,
+                   int64_t now)
+{
+    struct dc_presence_push_next next;
+    assert_true(dc_presence_push_next(p, now, &next));
+    if (!dc_slice_eq(next.user_id, dc_slice_z(id_z))) {
+        fail_msg("%.*s instead of %s", DC_SLICE_ARG(next.user_id), id_z);
+    }
+    assert_int_equal(next.status, status);
+}
+
+static void answer(struct dc_presence_push *p, const char *id_z, enum dc_presence_push_end how,
+                   int64_t retry_after, int64_t now)
+{
+    dc_presence_push_answered(p, dc_slice_z(id_z), how, retry_after, now);
+}
+
+static void tell(struct dc_presence_push *p, const char *id_z, enum dc_presence_status status,
+                 int64_t now)
+{
+    expect(p, id_z, status, now);
+    answer(p, id_z, DC_PUSH_DONE, -1, now);
+}
+
+static void who_comes_is_told_renewed_and_told_gone(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(10, 8);
+    set(p, "ann", ONLINE, 0);
+    tell(p, "ann", ONLINE, 0);
+    nobody(p, RENEW - 1);
+    assert_int_equal(dc_presence_push_due_ms(p), RENEW);
+    tell(p, "ann", ONLINE, RENEW);
+    set(p, "ann", AWAY, RENEW + 100); /* a change waits for no spacing */
+    tell(p, "ann", AWAY, RENEW + 100);
+    nobody(p, 2 * RENEW + 99);
+    tell(p, "ann", AWAY, 2 * RENEW + 100);
+    set(p, "ann", OFFLINE, 2 * RENEW + 200);
+    tell(p, "ann", OFFLINE, 2 * RENEW + 200);
+    assert_int_equal(dc_presence_push_due_ms(p), INT64_MAX);
+    assert_int_equal(dc_presence_push_counts(p).people, 0);
+    dc_presence_push_destroy(p);
+}
+
+static void changes_go_first_the_oldest_first_and_with_the_newest_status(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(1, 8);
+    set(p, "ann", ONLINE, 0);
+    tell(p, "ann", ONLINE, 0);
+    set(p, "bob", ONLINE, RENEW + 10); /* ann's renewal is older */
+    set(p, "cyd", AWAY, RENEW + 20);
+    set(p, "bob", AWAY, RENEW + 30);
+    tell(p, "bob", AWAY, RENEW + 40);
+    nobody(p, RENEW + 1039); /* the budget: one a second */
+    assert_int_equal(dc_presence_push_due_ms(p), RENEW + 1040);
+    struct dc_presence_push_backlog b = dc_presence_push_backlog(p, RENEW + 1040);
+    assert_int_equal(b.changes, 1);
+    assert_int_equal(b.renewals, 1);
+    assert_int_equal(b.oldest_ms, 1040);
+    assert_int_equal(b.why, DC_PUSH_BUDGET);
+    tell(p, "cyd", AWAY, RENEW + 1040);
+    tell(p, "ann", ONLINE, RENEW + 2040);
+    assert_int_equal(dc_presence_push_counts(p).late, 2);
+    dc_presence_push_destroy(p);
+}
+
+static void who_changes_back_or_was_never_told_waits_no_more(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(1, 8);
+    set(p, "ann", ONLINE, 0);
+    tell(p, "ann", ONLINE, 0);
+    set(p, "ann", AWAY, 100);
+    set(p, "bob", ONLINE, 100);
+    set(p, "ann", ONLINE, 200);
+    set(p, "bob", OFFLINE, 200);
+    nobody(p, 5000);
+    assert_int_equal(dc_presence_push_due_ms(p), RENEW); /* of what she was told at 0 */
+    assert_int_equal(dc_presence_push_counts(p).people, 1);
+    dc_presence_push_destroy(p);
+}
+
+static void who_changes_while_he_is_told_is_told_again(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(10, 2);
+    set(p, "ann", ONLINE, 0);
+    set(p, "bob", ONLINE, 1);
+    set(p, "cyd", ONLINE, 2);
+    expect(p, "ann", ONLINE, 10);
+    expect(p, "bob", ONLINE, 10);
+    nobody(p, 10); /* two at a time */
+    assert_int_equal(dc_presence_push_due_ms(p), INT64_MAX);
+    set(p, "ann", AWAY, 20);
+    answer(p, "ann", DC_PUSH_DONE, -1, 30);
+    tell(p, "cyd", ONLINE, 30);
+    tell(p, "ann", AWAY, 30);
+    set(p, "bob", OFFLINE, 40);
+    set(p, "bob", ONLINE, 41);
+    answer(p, "bob", DC_PUSH_DONE, -1, 50); /* as it is told */
+    nobody(p, 60);
+    dc_presence_push_destroy(p);
+}
+
+static void who_has_no_account_costs_a_look_and_no_budget(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(1, 8);
+    set(p, "guest", ONLINE, 0);
+    set(p, "ann", ONLINE, 1);
+    expect(p, "guest", ONLINE, 10);
+    answer(p, "guest", DC_PUSH_ABSENT, -1, 20);
+    tell(p, "ann", ONLINE, 20);
+    set(p, "guest", AWAY, 1000);
+    set(p, "guest", OFFLINE, 2000);
+    set(p, "guest", ONLINE, 3000);
+    nobody(p, 4000);
+    dc_presence_push_found(p, DC_S("guest"), 5000); /* he has one now */
+    expect(p, "guest", ONLINE, 5000);
+    answer(p, "guest", DC_PUSH_REFUSED, -1, 5000);
+    set(p, "ann", OFFLINE, 6000);
+    tell(p, "ann", OFFLINE, 6000);
+    nobody(p, 5000 + ABSENT - 1);
+    tell(p, "guest", ONLINE, 5000 + ABSENT); /* perhaps by now */
+    dc_presence_push_destroy(p);
+}
+
+static void a_guest_who_has_gone_is_forgotten_when_his_time_is_over(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(1, 8);
+    set(p, "guest", ONLINE, 0);
+    expect(p, "guest", ONLINE, 0);
+    set(p, "guest", OFFLINE, 5);
+    answer(p, "guest", DC_PUSH_ABSENT, -1, 10);
+    assert_int_equal(dc_presence_push_counts(p).people, 1);
+    nobody(p, 10 + ABSENT);
+    assert_int_equal(dc_presence_push_counts(p).people, 0);
+    dc_presence_push_destroy(p);
+}
+
+static void a_429_holds_one_back_and_several_in_a_row_everybody(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(100, 8);
+    static const char *const ids[] = {"ann", "bob", "cyd", "dan"};
+    for (int i = 0; i < 4; i++) {
+        set(p, ids[i], ONLINE, i);
+    }
+    expect(p, "ann", ONLINE, 10);
+    answer(p, "ann", DC_PUSH_LIMITED, 3000, 10);
+    tell(p, "bob", ONLINE, 10); /* it was about her alone */
+    set(p, "bob", AWAY, 20);
+    for (int i = 1; i < 4; i++) {
+        static const char *const order[] = {"", "cyd", "dan", "bob"};
+        expect(p, order[i], i == 3 ? AWAY : ONLINE, 30);
+        answer(p, order[i], DC_PUSH_LIMITED, i == 3 ? 5000 : -1, 30);
+    }
+    nobody(p, 5029);
+    assert_int_equal(dc_presence_push_backlog(p, 5029).why, DC_PUSH_SLOWED);
+    tell(p, "ann", ONLINE, 5030); /* the oldest change, at its old place */
+    tell(p, "cyd", ONLINE, 5030);
+    tell(p, "dan", ONLINE, 5030);
+    tell(p, "bob", AWAY, 5030);
+    dc_presence_push_destroy(p);
+}
+
+static void while_it_fails_one_asks_and_waits_longer_each_time(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(100, 8);
+    int64_t now = 10;
+    set(p, "ann", ONLINE, 0);
+    set(p, "bob", ONLINE, 1);
+    for (int64_t wait = 1000; wait < 300000; wait *= 2) {
+        expect(p, "ann", ONLINE, now);
+        if (wait > 1000) {
+            nobody(p, now);
+        }
+        answer(p, "ann", DC_PUSH_FAILED, -1, now);
+        assert_int_equal(dc_presence_push_backlog(p, now).why, DC_PUSH_UNREACHABLE);
+        int64_t pause = wait < 60000 ? wait : 60000;
+        nobody(p, now + pause - 1);
+        assert_int_equal(dc_presence_push_due_ms(p), now + pause);
+        now += pause;
+    }
+    tell(p, "ann", ONLINE, now);
+    expect(p, "bob", ONLINE, now);
+    set(p, "ann", OFFLINE, now + 1);
+    expect(p, "ann", OFFLINE, now + 1);
+    answer(p, "ann", DC_PUSH_FAILED, -1, now + 2); /* perhaps done: she is told again */
+    answer(p, "bob", DC_PUSH_DONE, -1, now + 3);
+    tell(p, "ann", OFFLINE, now + 2000);
+    dc_presence_push_destroy(p);
+}
+
+static void a_new_leader_renews_whom_it_knows_and_asks_about_whom_it_doubts(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = create(2, 8);
+    set(p, "ann", ONLINE, 0);
+    set(p, "bob", ONLINE, 10);
+    set(p, "bob", OFFLINE, 20); /* whoever leads tells it */
+    set(p, "cyd", AWAY, 30);
+    dc_presence_push_doubt(p, DC_S("eve"), 40);
+    dc_presence_push_doubt(p, DC_S("ann"), 50); /* she is here */
+    dc_presence_push_doubt(p, DC_S("fay"), 60);
+    dc_presence_push_undoubt(p, DC_S("fay"));
+    dc_presence_push_undoubt(p, DC_S("ann"));
+    nobody(p, 100000);
+    assert_int_equal(dc_presence_push_due_ms(p), INT64_MAX);
+    dc_presence_push_lead(p, true, 100000);
+    set(p, "dan", ONLINE, 100001); /* a change goes before renewals */
+    tell(p, "eve", OFFLINE, 100002);
+    tell(p, "dan", ONLINE, 100002);
+    tell(p, "ann", ONLINE, 101000);
+    set(p, "cyd", OFFLINE, 101001); /* perhaps told away: she must be told */
+    tell(p, "cyd", OFFLINE, 101500);
+    nobody(p, 105000);
+    dc_presence_push_destroy(p);
+}
+
+static void who_ceases_to_lead_tells_nobody_and_keeps_who_is_here(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(2, 8);
+    set(p, "ann", ONLINE, 0);
+    set(p, "bob", ONLINE, 1);
+    tell(p, "ann", ONLINE, 5);
+    expect(p, "bob", ONLINE, 5);
+    set(p, "ann", OFFLINE, 10);
+    set(p, "cyd", AWAY, 11);
+    dc_presence_push_lead(p, false, 20);
+    answer(p, "bob", DC_PUSH_DONE, -1, 30);
+    nobody(p, 5000);
+    assert_int_equal(dc_presence_push_counts(p).people, 2);
+    dc_presence_push_lead(p, true, 6000);
+    tell(p, "cyd", AWAY, 6000);
+    tell(p, "bob", ONLINE, 6000);
+    dc_presence_push_pause(p, 90000);
+    nobody(p, 89999);
+    tell(p, "cyd", AWAY, 90000);
+    dc_presence_push_destroy(p);
+}
+
+static void people_beyond_the_limit_are_counted_and_not_told(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(200, 200);
+    for (int i = 0; i < 101; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "u%d", i);
+        set(p, name, ONLINE, i);
+    }
+    assert_int_equal(dc_presence_push_counts(p).people, 100);
+    assert_int_equal(dc_presence_push_counts(p).too_many, 1);
+    set(p, "u100", OFFLINE, 200);
+    dc_presence_push_destroy(p);
+}
+
+/* --- against a plain model --- */
+
+enum { PEOPLE = 12, STEPS = 4000, PER_S = 3, FLYING = 4 };
+
+struct mperson {
+    enum dc_presence_status want;
+    int told; /* -1: not known */
+    bool is_known, is_flying, has_change, flying_change;
+    enum dc_presence_status sent;
+    int64_t changed, flying_changed, told_at, due, put_off_until;
+};
+struct model {
+    struct mperson people[PEOPLE];
+    int64_t sends[STEPS * 2];
+    int n_sends;
+    int64_t paused_until;
+    int limited, failed;
+    double tokens;
+    int64_t filled;
+};
+struct game {
+    struct dc_presence_push *push;
+    struct model m;
+    uint64_t seed, random;
+    int64_t now;
+    int step;
+};
+
+static uint64_t next_random(struct game *g)
+{
+    uint64_t z = (g->random += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static int below(struct game *g, int n)
+{
+    return (int)(next_random(g) % (uint64_t)n);
+}
+
+#define CHECK(g, condition)                                                                        \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fail_msg("%s: step %d, PUSH_SEED=%" PRIu64, #condition, (g)->step, (g)->seed);         \
+        }                                                                                          \
+    } while (0)
+
+static struct dc_slice name_of(int i, char out[8])
+{
+    int n = snprintf(out, 8, "p%d", i);
+    return dc_slice_make(out, (size_t)n);
+}
+
+static bool waits_with_change(const struct game *g, const struct mperson *m)
+{
+    return m->is_known && !m->is_flying && m->put_off_until <= g->now && m->has_change &&
+           m->told != (int)m->want;
+}
+
+static bool waits_for_renewal(const struct game *g, const struct mperson *m)
+{
+    return m->is_known && !m->is_flying && m->put_off_until <= g->now &&
+           !(m->has_change && m->told != (int)m->want) && m->want != OFFLINE && m->due <= g->now;
+}
+
+/* The moment after which he is renewed, once nothing else is to be said. */
+static void rest(const struct game *g, struct mperson *m)
+{
+    if (m->want == OFFLINE && (m->told == (int)OFFLINE || !m->has_change)) {
+        m->is_known = false;
+    } else if (m->told == (int)m->want) {
+        m->has_change = false;
+        m->due = m->told_at + RENEW;
+    } else if (m->told == -1 && !m->has_change) {
+        m->due = g->now;
+    }
+}
+
+static void model_set(struct game *g, struct mperson *m, enum dc_presence_status status)
+{
+    if (!m->is_known && status == OFFLINE) {
+        return;
+    }
+    if (!m->is_known) {
+        *m = (struct mperson){.is_known = true, .told = OFFLINE};
+    }
+    if (m->want != status && !m->has_change) {
+        m->has_change = true;
+        m->changed = g->now;
+    }
+    m->want = status;
+    if (!m->is_flying && m->put_off_until <= g->now) {
+        rest(g, m);
+    }
+}
+
+static void fill_model(struct game *g)
+{
+    struct model *m = &g->m;
+    m->tokens += (double)(g->now - m->filled) * PER_S / 1000;
+    m->tokens = m->tokens > PER_S ? PER_S : m->tokens;
+    m->filled = g->now;
+}
+
+/* Who was put off and whose time has come rests or waits again. */
+static void model_time(struct game *g)
+{
+    for (int i = 0; i < PEOPLE; i++) {
+        struct mperson *m = &g->m.people[i];
+        if (m->is_known && m->put_off_until > 0 && m->put_off_until <= g->now) {
+            m->put_off_until = 0;
+            rest(g, m);
+        }
+    }
+    fill_model(g);
+}
+
+static bool take(struct game *g)
+{
+    struct dc_presence_push_next next;
+    struct mperson *oldest = NULL;
+    int flying = 0;
+    model_time(g);
+    for (int pass = 0; pass < 2 && oldest == NULL; pass++) {
+        for (int i = 0; i < PEOPLE; i++) {
+            struct mperson *m = &g->m.people[i];
+            flying += pass == 0 && m->is_known && m->is_flying;
+            if (pass == 0 && waits_with_change(g, m) &&
+                (oldest == NULL || m->changed < oldest->changed)) {
+                oldest = m;
+            }
+            if (pass == 1 && waits_for_renewal(g, m) && (oldest == NULL || m->due < oldest->due)) {
+                oldest = m;
+            }
+        }
+    }
+    bool may = g->now >= g->m.paused_until && g->m.tokens > 0.9999 &&
+               flying < (g->m.failed > 0 ? 1 : FLYING) && oldest != NULL;
+    CHECK(g, dc_presence_push_next(g->push, g->now, &next) == may);
+    if (!may) {
+        return false;
+    }
+    int i = atoi(next.user_id.ptr + 1);
+    struct mperson *m = &g->m.people[i];
+    bool is_change = waits_with_change(g, oldest);
+    CHECK(g, is_change ? waits_with_change(g, m) && m->changed == oldest->changed
+                       : waits_for_renewal(g, m) && m->due == oldest->due);
+    CHECK(g, next.status == m->want);
+    g->m.tokens -= 1;
+    g->m.sends[g->m.n_sends++] = g->now;
+    m->is_flying = true;
+    m->sent = m->want;
+    m->flying_change = m->has_change;
+    m->flying_changed = m->changed;
+    m->has_change = false;
+    m->told = -1;
+    m->told_at = g->now;
+    return true;
+}
+
+static void give_back(struct mperson *m)
+{
+    if (m->flying_change) {
+        m->has_change = true;
+        m->changed = m->flying_changed;
+    }
+}
+
+static void model_answer(struct game *g, struct mperson *m, enum dc_presence_push_end how,
+                         int64_t retry_after)
+{
+    int64_t failed_wait = 1000 << (g->m.failed < 6 ? g->m.failed : 6);
+    m->is_flying = false;
+    g->m.limited = how == DC_PUSH_LIMITED ? g->m.limited + 1 : 0;
+    g->m.failed = how == DC_PUSH_FAILED ? g->m.failed + 1 : 0;
+    int64_t pause = 0;
+    if (how == DC_PUSH_DONE) {
+        m->told = (int)m->sent;
+        rest(g, m);
+    } else if (how == DC_PUSH_FAILED) {
+        give_back(m);
+        pause = failed_wait < 60000 ? failed_wait : 60000;
+        rest(g, m);
+    } else if (how == DC_PUSH_LIMITED) {
+        give_back(m);
+        m->put_off_until = g->now + (retry_after > 1000 ? retry_after : 1000);
+        pause = g->m.limited >= 3 ? m->put_off_until - g->now : 0;
+    } else {
+        m->told = OFFLINE;
+        m->has_change = m->want != OFFLINE;
+        m->changed = g->now + ABSENT;
+        m->put_off_until = g->now + ABSENT;
+        fill_model(g);
+        g->m.tokens += how == DC_PUSH_ABSENT && g->m.tokens + 1 <= PER_S ? 1 : 0;
+    }
+    if (pause > 0 && g->now + pause > g->m.paused_until) {
+        g->m.paused_until = g->now + pause;
+    }
+}
+
+static void step(struct game *g)
+{
+    char name[8];
+    int i = below(g, PEOPLE);
+    struct mperson *m = &g->m.people[i];
+    /* Moments are never the same, so what is oldest is one person. */
+    g->now += 1 + below(g, below(g, 20) == 0 ? 8000 : 120);
+    int what = below(g, 10);
+    if (what < 4) {
+        enum dc_presence_status status = (enum dc_presence_status)below(g, 3);
+        model_time(g);
+        while (take(g)) { /* keeps both on one idea of who is put off */
+        }
+        model_set(g, m, status);
+        dc_presence_push_set(g->push, name_of(i, name), status, g->now);
+    } else if (what < 7 && m->is_known && m->is_flying) {
+        static const enum dc_presence_push_end ends[] = {
+            DC_PUSH_DONE, DC_PUSH_DONE,    DC_PUSH_DONE,    DC_PUSH_DONE,   DC_PUSH_DONE,
+            DC_PUSH_DONE, DC_PUSH_LIMITED, DC_PUSH_LIMITED, DC_PUSH_FAILED, DC_PUSH_ABSENT};
+        enum dc_presence_push_end how = ends[below(g, 10)];
+        int64_t retry_after = below(g, 3) == 0 ? -1 : below(g, 4000);
+        while (take(g)) {
+        }
+        model_answer(g, m, how, retry_after);
+        dc_presence_push_answered(g->push, name_of(i, name), how, retry_after, g->now);
+    }
+    while (take(g)) {
+    }
+    /* Never sleeps past something to do. */
+    int64_t due = dc_presence_push_due_ms(g->push);
+    CHECK(g, due > g->now);
+}
+
+/* What came out keeps to the budget in every stretch of time. */
+static void check_budget(struct game *g)
+{
+    const struct model *m = &g->m;
+    for (int from = 0; from < m->n_sends; from++) {
+        for (int to = from; to < m->n_sends && to < from + 200; to++) {
+            double allowed = PER_S + (double)(m->sends[to] - m->sends[from]) * PER_S / 1000;
+            CHECK(g, to - from + 1 <= (int)(allowed + 0.001));
+        }
+    }
+}
+
+static void the_order_is_that_of_a_model_that_looks_through_everybody(void **state)
+{
+    (void)state;
+    const char *given = getenv("PUSH_SEED");
+    struct game *g = calloc(1, sizeof(*g));
+    assert_non_null(g);
+    g->seed = given != NULL ? strtoull(given, NULL, 10) : dc_random_u64(NULL);
+    g->random = g->seed;
+    g->push = leader(PER_S, FLYING);
+    g->m.tokens = PER_S;
+    for (g->step = 0; g->step < STEPS; g->step++) {
+        step(g);
+    }
+    CHECK(g, g->m.n_sends > STEPS / 20);
+    dc_presence_push_destroy(g->push);
+    free(g);
+}
+
+static void the_budget_is_kept_in_every_stretch_of_time(void **state)
+{
+    (void)state;
+    struct game *g = calloc(1, sizeof(*g));
+    assert_non_null(g);
+    g->seed = dc_random_u64(NULL);
+    g->random = g->seed;
+    g->push = leader(PER_S, FLYING);
+    for (g->step = 0; g->step < STEPS; g->step++) {
+        char name[8];
+        struct dc_presence_push_next next;
+        g->now += below(g, 60);
+        dc_presence_push_set(g->push, name_of(below(g, PEOPLE), name),
+                             (enum dc_presence_status)below(g, 3), g->now);
+        while (dc_presence_push_next(g->push, g->now, &next)) {
+            g->m.sends[g->m.n_sends++] = g->now;
+            dc_presence_push_answered(g->push, next.user_id, DC_PUSH_DONE, -1, g->now);
+        }
+    }
+    check_budget(g);
+    CHECK(g, g->m.n_sends > (int)(g->now / 1000) * PER_S / 2);
+    dc_presence_push_destroy(g->push);
+    free(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_comes_is_told_renewed_and_told_gone),
+        cmocka_unit_test(changes_go_first_the_oldest_first_and_with_the_newest_status),
+        cmocka_unit_test(who_changes_back_or_was_never_told_waits_no_more),
+        cmocka_unit_test(who_changes_while_he_is_told_is_told_again),
+        cmocka_unit_test(who_has_no_account_costs_a_look_and_no_budget),
+        cmocka_unit_test(a_guest_who_has_gone_is_forgotten_when_his_time_is_over),
+        cmocka_unit_test(a_429_holds_one_back_and_several_in_a_row_everybody),
+        cmocka_unit_test(while_it_fails_one_asks_and_waits_longer_each_time),
+        cmocka_unit_test(a_new_leader_renews_whom_it_knows_and_asks_about_whom_it_doubts),
+        cmocka_unit_test(who_ceases_to_lead_tells_nobody_and_keeps_who_is_here),
+        cmocka_unit_test(people_beyond_the_limit_are_counted_and_not_told),
+        cmocka_unit_test(the_order_is_that_of_a_model_that_looks_through_everybody),
+        cmocka_unit_test(the_budget_is_kept_in_every_stretch_of_time),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
