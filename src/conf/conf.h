@@ -92,6 +92,12 @@ struct dc_settings {
     const char *matrix_gateway_url;
     int64_t matrix_presence_per_s;
     const char *matrix_public_url;
+    const char *matrix_access_token;
+    const char *matrix_user_id;
+    const char *city_service_url;
+    int64_t sync_timeout_ms;
+    int64_t room_mapping_refresh_interval_s;
+    int64_t matrix_resync_interval_ms;
     int64_t max_connections;
     int64_t max_body_bytes;
     int64_t max_frame_bytes;

@@ -109,15 +109,29 @@ const char *dc_check_server_name(struct dc_slice text)
     return text.len <= SERVER_NAME_MAX_BYTES ? NULL : "has more than 179 characters";
 }
 
+static bool is_matrix_user(struct dc_slice user)
+{
+    size_t colon = dc_slice_find(user, ':');
+    return is_unbroken(user) && user.ptr[0] == '@' && colon != SIZE_MAX && colon >= 2 &&
+           colon + 1 < user.len;
+}
+
+/* The longest that a homeserver takes. */
+#define MATRIX_USER_MAX_BYTES 255
+
+const char *dc_check_matrix_user(struct dc_slice text)
+{
+    return is_matrix_user(text) && text.len <= MATRIX_USER_MAX_BYTES
+               ? NULL
+               : "is not a user such as @name:example.org";
+}
+
 const char *dc_check_matrix_users(struct dc_slice text)
 {
     struct dc_slice item;
 
     while (dc_slice_take_token(&text, ',', &item)) {
-        struct dc_slice user = dc_slice_trim(item);
-        size_t colon = dc_slice_find(user, ':');
-        if (!is_unbroken(user) || user.ptr[0] != '@' || colon == SIZE_MAX || colon < 2 ||
-            colon + 1 == user.len) {
+        if (!is_matrix_user(dc_slice_trim(item))) {
             return "is not a list of users such as @name:example.org";
         }
     }

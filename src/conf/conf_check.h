@@ -24,6 +24,8 @@ const char *dc_check_http_url(struct dc_slice text);
 const char *dc_check_server_name(struct dc_slice text);
 /* Comma-separated @name:server. */
 const char *dc_check_matrix_users(struct dc_slice text);
+/* One @name:server. */
+const char *dc_check_matrix_user(struct dc_slice text);
 /* "*", or http(s)://host[:port] without a path, comma-separated. */
 const char *dc_check_origins(struct dc_slice text);
 /* Comma-separated slugs, each once. */

@@ -34,6 +34,8 @@
 #define PRESENCE "up city-service matrix-presence-aggregator"
 #define AUTH     "up auth-service"
 #define GATEWAY  "up matrix-gateway"
+#define SYNC     "up matrix-presence-aggregator"
+#define MATRIX   "up matrix-gateway matrix-presence-aggregator"
 
 static const struct dc_opt options[] = {
     /* Where it listens and what it keeps. */
@@ -146,11 +148,11 @@ static const struct dc_opt options[] = {
     /* The homeserver.  Aliases are the names of the first implementation. */
     {TEXT("SYNAPSE_URL", synapse_url),
      .alias = "MATRIX_GATEWAY_SYNAPSE_URL MATRIX_HS_URL MATRIX_BASE_URL SYNAPSE_ADMIN_URL",
-     .flags = DC_OPT_URL, .check = dc_check_http_url, .roles = GATEWAY,
+     .flags = DC_OPT_URL, .check = dc_check_http_url, .roles = MATRIX,
      .help = "Matrix homeserver (http://...); unset: rooms of the city alone."},
     {TEXT("MATRIX_SERVER_NAME", matrix_server_name),
      .alias = "MATRIX_GATEWAY_MATRIX_SERVER_NAME MATRIX_HOMESERVER_DOMAIN",
-     .check = dc_check_server_name, .roles = GATEWAY,
+     .check = dc_check_server_name, .roles = MATRIX,
      .help = "The homeserver's server_name: what stands behind the colon of its ids."},
     {TEXT("MATRIX_AS_TOKEN", matrix_as_token), .flags = DC_OPT_SECRET,
      .check = dc_check_header_value, .roles = GATEWAY,
@@ -179,6 +181,21 @@ static const struct dc_opt options[] = {
      .roles = GATEWAY, .help = "Pause between two looks at the homeserver."},
     {INT("MATRIX_GATEWAY_PORT", matrix_gateway_port, 0, 65535), .def = "7025",
      .roles = "matrix-gateway", .help = "Port of matrix-gateway run alone, unless PORT is given."},
+    {TEXT("MATRIX_ACCESS_TOKEN", matrix_access_token), .flags = DC_OPT_SECRET,
+     .check = dc_check_header_value, .roles = SYNC,
+     .help = "Access token of the presence daemon; unset: nobody listens to the homeserver."},
+    {TEXT("MATRIX_USER_ID", matrix_user_id), .check = dc_check_matrix_user, .roles = SYNC,
+     .help = "The presence daemon: @presence_daemon:example.org, an ordinary user."},
+    {TEXT("CITY_SERVICE_INTERNAL_URL", city_service_url), .alias = "CITY_SERVICE_URL",
+     .flags = DC_OPT_URL, .check = dc_check_http_url, .roles = SYNC,
+     .help = "city-service's internal interface (http://...); unset: in `up` itself."},
+    {MS("SYNC_TIMEOUT_MS", sync_timeout_ms, 100, 10 * MINUTE), .def = "30000", .roles = SYNC,
+     .help = "Time for which the homeserver may hold a /sync that has nothing to say."},
+    {INT("ROOM_MAPPING_REFRESH_INTERVAL_S", room_mapping_refresh_interval_s, 1, 86400),
+     .def = "300", .roles = SYNC,
+     .help = "Seconds between two looks at which rooms have a Matrix room."},
+    {MS("MATRIX_RESYNC_INTERVAL_MS", matrix_resync_interval_ms, SECOND, DAY), .def = "15m",
+     .roles = SYNC, .help = "All that /sync has told is compared with the homeserver so often."},
 
     /* Limits of the network. */
     {INT("MAX_CONNECTIONS", max_connections, 1, 10000000), .def = "20000",
@@ -232,14 +249,13 @@ const struct dc_opt *dc_option_find(struct dc_slice name)
     return NULL;
 }
 
-/* A star stands for any text, at one end only. */
+/* A star stands for any text, at one end only; what is an option is not reserved. */
 static const char *const reserved[] = {
-    "MATRIX_ACCESS_TOKEN", "MATRIX_USER_ID", "SECONDME_*", "LLM_*", "VITE_*", "NEXT_PUBLIC_*",
-    "*_SERVICE_URL", "*_SERVICE_INTERNAL_URL",
+    "SECONDME_*", "LLM_*", "VITE_*", "NEXT_PUBLIC_*", "*_SERVICE_URL",
     /* agents, map, aggregator */
-    "USAGE_ENGINE_URL", "DAGI_ROUTER_URL", "SYNC_TIMEOUT_MS", "ROOM_MAPPING_REFRESH_INTERVAL_S",
-    "POLL_INTERVAL_SECONDS", "ROOMS_SOURCE", "ROOMS_CONFIG", "DB_DSN", "PRESENCE_HTTP_HOST",
-    "PRESENCE_HTTP_PORT", "PRESENCE_DAEMON_USER", "PRESENCE_AGGREGATOR_URL",
+    "USAGE_ENGINE_URL", "DAGI_ROUTER_URL", "POLL_INTERVAL_SECONDS", "ROOMS_SOURCE", "ROOMS_CONFIG",
+    "DB_DSN", "PRESENCE_HTTP_HOST", "PRESENCE_HTTP_PORT", "PRESENCE_DAEMON_USER",
+    "PRESENCE_AGGREGATOR_URL",
     /* auth */
     "AUTH_DATABASE_URL", "AUTH_JWT_ALGORITHM", "AUTH_PORT", "AUTH_API_URL", "JWT_ALGO",
     "ACCESS_TOKEN_TTL", "REFRESH_TOKEN_TTL", "BCRYPT_ROUNDS",
@@ -248,6 +264,9 @@ static const char *const reserved[] = {
 
 bool dc_option_is_reserved(struct dc_slice name)
 {
+    if (dc_option_find(name) != NULL) {
+        return false;
+    }
     for (size_t i = 0; i < DC_ARRAY_LEN(reserved); i++) {
         struct dc_slice pattern = dc_slice_z(reserved[i]);
         struct dc_slice head = pattern;

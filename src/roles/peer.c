@@ -13,6 +13,7 @@ struct dc_peer {
 
 struct calling {
     const char *name_z;
+    bool takes_array;
     dc_peer_cb cb;
     void *data;
 };
@@ -123,7 +124,8 @@ static enum dc_status read_answer(const struct calling *c, enum dc_status st,
         return st;
     }
     DC_ASSERT(answer != NULL); /* there is one with DC_OK */
-    if (dc_json_parse(answer->body, json, err) != DC_OK || !json_is_object(*json)) {
+    if (dc_json_parse(answer->body, json, err) != DC_OK ||
+        !(json_is_object(*json) || (c->takes_array && json_is_array(*json)))) {
         return fail_unavailable(c, "gives no JSON (is its URL right?)", err);
     }
     if (answer->http_status < 200 || answer->http_status > 299) {
@@ -178,9 +180,10 @@ static enum dc_status submit(struct dc_peer *p, const struct dc_peer_call *call,
                                       .headers = headers,
                                       .n_headers = DC_ARRAY_LEN(headers),
                                       .body = call->body,
-                                      .deadline_ms = call->deadline_ms};
+                                      .deadline_ms = call->deadline_ms,
+                                      .max_response_bytes = call->max_response_bytes};
     struct calling *c = dc_calloc(1, sizeof(*c));
-    *c = (struct calling){p->name_z, call->cb, call->data};
+    *c = (struct calling){p->name_z, call->takes_array, call->cb, call->data};
     enum dc_status st = dc_http_client_call(p->client, &http, on_answer, c, NULL, err);
     if (st != DC_OK) {
         dc_free(c);

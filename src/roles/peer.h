@@ -1,6 +1,6 @@
 /* Calls to another role's /internal interface: by a URL, or, without one, to the internal listener
  * of this very process (`up`), so that both arrangements go the same way.  They carry the internal
- * key; answers are JSON objects. */
+ * key; answers are JSON objects, or arrays where the caller says so. */
 #ifndef DC_ROLES_PEER_H
 #define DC_ROLES_PEER_H
 
@@ -19,7 +19,7 @@ DC_MUST_USE enum dc_status dc_peer_open_gateway(struct dc_ctx *ctx, struct dc_pe
 /* Calls under way end with DC_CANCELED.  NULL is allowed. */
 void dc_peer_close(struct dc_peer *p);
 
-/* DC_OK: a status of 200..299 and a JSON object, borrowed.  Otherwise json is NULL and err has the
+/* DC_OK: a status of 200..299 and a JSON object (or array: takes_array), borrowed.  Otherwise json is NULL and err has the
  * peer's status, its code if it is one of those below, and its words.  retry_after_ms: -1 unless
  * the peer has named a pause. DC_UNAVAILABLE peer_unavailable   nobody answers there, or no JSON
  *   DC_TIMEOUT     peer_timeout       not within the deadline: what was asked may have been done */
@@ -30,6 +30,8 @@ struct dc_peer_call {
     struct dc_slice path; /* with its query; begins with '/' */
     struct dc_slice body; /* a JSON object; empty: none */
     uint64_t deadline_ms;
+    size_t max_response_bytes; /* 0: 1 MiB */
+    bool takes_array;
     dc_peer_cb cb;
     void *data;
 };

@@ -1,7 +1,7 @@
 /* matrix-presence-aggregator: what its files share.
  *
  *   native.c, native_http.c   the source: sessions from the gateways -> the core (domain/presence)
- *   matrix_people.c           the source: what a homeserver's /sync says about people -> the core
+ *   matrix_source.h           the source: what a homeserver's /sync says -> the core; matrix_*.c
  *   heartbeat.c               the other way: what sessions say -> matrix-gateway -> the homeserver
  *   role.c                    life, time, and what the core reports
  *   leader.c                  the lease, signs of life, the phases
@@ -43,7 +43,13 @@
 #define DC_AGG_MAX_ROOMS          100000
 #define DC_AGG_MAX_SESSIONS       1000000
 #define DC_AGG_MAX_ROOMS_PER_USER 1000
-#define DC_AGG_SOURCES            1
+#define DC_AGG_SOURCES            2
+/* Of --workers=N, so many have an aggregator: one leads, one stands by
+ * (docs/decisions/0010-listening-to-the-homeserver.md). */
+#define DC_AGG_WORKERS 2
+
+#define DC_AGG_EVENTS_HELP  "What sources have told: events of sessions, entries of /sync."
+#define DC_AGG_REFUSED_HELP "What sources have told and could not be applied."
 
 /* Sessions of people whom the stream shows and nobody has announced: this and the user_id. */
 #define DC_HELD_PREFIX "held-"
@@ -52,6 +58,7 @@ enum dc_agg_phase { DC_AGG_STANDBY, DC_AGG_READING, DC_AGG_WAITING, DC_AGG_LEADI
 
 struct dc_mirror;
 struct dc_heartbeat;
+struct dc_ms;
 
 /* Saying everything. Stages in order; a resynchronisation has some of them. */
 enum dc_sweep_stage {
@@ -88,7 +95,12 @@ struct dc_aggregator {
     bool is_stopping;
     void (*stopped)(void *data);
     void *stopped_data;
-    void *sources[DC_AGG_SOURCES];
+    void *sources[DC_AGG_SOURCES]; /* NULL: not configured */
+    struct dc_ms *matrix;          /* the source Matrix, or NULL */
+    /* Of the homeserver's change that is being applied, UTC; 0: of none, or not known. */
+    struct {
+        int64_t heard_ms, changed_ms;
+    } cause;
     struct dc_fade user_fade, room_fade;
     /* leader.c */
     struct dc_presence_leader leader;
@@ -174,6 +186,7 @@ void dc_agg_fed(struct dc_aggregator *a);
 /* There may be something to do earlier than the clock has been set for. */
 void dc_agg_arm_clock(struct dc_aggregator *a);
 void dc_agg_pending_end(struct dc_aggregator *a);
+/* The worst of all that are configured. */
 enum dc_source_state dc_agg_source_state(const struct dc_aggregator *a);
 void dc_agg_refresh_sources(struct dc_aggregator *a);
 /* Something has come from the bus. */
@@ -266,7 +279,8 @@ void dc_agg_write_member(const struct dc_aggregator *a, struct dc_slice room_id,
                          const struct dc_presence_user_state *u, struct dc_jsonw *w);
 /* Plain words that need no leadership: signs of life, requests. Frees *payload. */
 void dc_agg_say(struct dc_aggregator *a, struct dc_slice subject, struct dc_strbuf *payload);
-void dc_agg_user_subject(struct dc_slice user_id, struct dc_strbuf *out);
+void dc_agg_user_subject(const struct dc_aggregator *a, struct dc_slice user_id,
+                         struct dc_strbuf *out);
 void dc_agg_room_subject(struct dc_slice slug, struct dc_strbuf *out);
 /* Lets the stream forget a subject. */
 void dc_agg_forget(struct dc_aggregator *a, struct dc_slice subject);
@@ -289,7 +303,7 @@ void dc_http_sessions_announce(struct dc_http_sessions *hs);
 /* Another aggregator has asked for sessions, and we lead. */
 void dc_native_announce_http(void *self);
 
-/* --- matrix_people.c --- */
+/* --- matrix_*.c --- */
 
 /* What the homeserver says of one person (by the id that the core knows him by: a DAARION id, or
  * the full Matrix id of somebody who has none) reaches the core through here and nowhere else.
@@ -297,6 +311,18 @@ void dc_native_announce_http(void *self);
  * an answer has been said. */
 enum dc_status dc_agg_matrix_presence(struct dc_aggregator *a, struct dc_slice user_id,
                                       enum dc_presence_status status, struct dc_utc last_active);
+/* Appends his Matrix id; false: he is not known to have one. */
+bool dc_agg_matrix_user(const struct dc_aggregator *a, struct dc_slice user_id,
+                        struct dc_strbuf *out);
+/* "name" of "@name:server" of our own homeserver; DC_SLICE_NULL: he is none of it. */
+struct dc_slice dc_agg_matrix_localpart(const struct dc_aggregator *a, struct dc_slice user_id);
+/* False, and both NULL: the city's room is no Matrix room. */
+bool dc_agg_matrix_room(const struct dc_aggregator *a, struct dc_slice room_id,
+                        struct dc_slice *matrix_room_id, struct dc_slice *matrix_room_alias);
+/* Nothing more is to come of a start: what the homeserver says is known, or there is none. */
+bool dc_agg_matrix_is_known(const struct dc_aggregator *a);
+/* Members of a JSON object about the source; nothing without one. */
+void dc_agg_matrix_write_status(const struct dc_aggregator *a, struct dc_jsonw *w);
 
 /* --- heartbeat.c: native presence for the homeserver, and what of its word is only our echo --- */
 

@@ -310,6 +310,16 @@ static void on_interrupted(void *data)
     dc_sweep_want(data, true);
 }
 
+/* When to lead at the latest.  The stream shows people, and the homeserver has not been read yet:
+ * leading now would say that they are gone. */
+#define MATRIX_WAIT_MS 8000
+static int64_t wait_until_ms(const struct dc_aggregator *a)
+{
+    int64_t matrix_ms = a->announced_ms + MATRIX_WAIT_MS;
+    bool is_awaited = a->mirror != NULL && a->mirror->has_somebody && !dc_agg_matrix_is_known(a);
+    return is_awaited && matrix_ms > a->wait_until_ms ? matrix_ms : a->wait_until_ms;
+}
+
 /* --- life --- */
 
 void dc_agg_leader_clock(struct dc_aggregator *a, struct dc_mono now)
@@ -321,7 +331,7 @@ void dc_agg_leader_clock(struct dc_aggregator *a, struct dc_mono now)
     if (dc_presence_leader_should_ask(&a->leader, now)) {
         ask(a);
     }
-    if (a->phase == DC_AGG_WAITING && dc_agg_now_ms(a) >= a->wait_until_ms) {
+    if (a->phase == DC_AGG_WAITING && dc_agg_now_ms(a) >= wait_until_ms(a)) {
         lead(a);
     }
     if (leads_openly(a) && dc_agg_now_ms(a) >= a->sign_due_ms) {
@@ -339,8 +349,8 @@ int64_t dc_agg_leader_due_ms(const struct dc_aggregator *a)
     if (leads_openly(a) && a->sign_due_ms < due) {
         due = a->sign_due_ms;
     }
-    if (a->phase == DC_AGG_WAITING && a->wait_until_ms < due) {
-        due = a->wait_until_ms;
+    if (a->phase == DC_AGG_WAITING && wait_until_ms(a) < due) {
+        due = wait_until_ms(a);
     }
     if (a->phase == DC_AGG_STANDBY && (a->mirror != NULL || a->stream_sub != NULL)) {
         due = 0; /* to be cleared away */

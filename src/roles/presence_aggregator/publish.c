@@ -25,10 +25,14 @@ static void write_token(struct dc_strbuf *subject, struct dc_slice id)
     dc_strbuf_free(&token);
 }
 
-void dc_agg_user_subject(struct dc_slice user_id, struct dc_strbuf *out)
+/* The local part of a Matrix user of our own homeserver (specs/global-presence §4.2), else the id.
+ * Whose it is the payload says: a resident may have an id that is somebody's local part. */
+void dc_agg_user_subject(const struct dc_aggregator *a, struct dc_slice user_id,
+                         struct dc_strbuf *out)
 {
+    struct dc_slice localpart = dc_agg_matrix_localpart(a, user_id);
     dc_strbuf_add(out, DC_S("city.presence.user."));
-    write_token(out, user_id);
+    write_token(out, localpart.len > 0 ? localpart : user_id);
 }
 
 void dc_agg_room_subject(struct dc_slice slug, struct dc_strbuf *out)
@@ -108,6 +112,17 @@ static void finish(const struct dc_aggregator *a, int64_t gen, struct dc_jsonw *
     dc_jsonw_end(w);
 }
 
+/* When the homeserver's change was heard, and when it happened, for those who measure. */
+static void write_cause(const struct dc_aggregator *a, struct dc_jsonw *w)
+{
+    if (a->cause.heard_ms > 0) {
+        dc_jsonw_key_i64(w, "heard_ts", a->cause.heard_ms);
+    }
+    if (a->cause.changed_ms > 0) {
+        dc_jsonw_key_i64(w, "changed_ts", a->cause.changed_ms);
+    }
+}
+
 static void write_person(struct dc_jsonw *w, const struct dc_presence_user_state *u)
 {
     dc_jsonw_key_text(w, "user_id", u->user_id);
@@ -118,6 +133,7 @@ static void write_person(struct dc_jsonw *w, const struct dc_presence_user_state
 void dc_agg_publish_user(struct dc_aggregator *a, const struct dc_presence_user_state *u)
 {
     struct dc_strbuf subject = {0};
+    struct dc_strbuf mxid = {0};
     struct dc_strbuf out = {0};
     struct dc_jsonw w;
     if (a->mirror != NULL && !dc_mirror_user_said(a->mirror, u) && !a->sweep.is_full) {
@@ -126,10 +142,15 @@ void dc_agg_publish_user(struct dc_aggregator *a, const struct dc_presence_user_
     dc_jsonw_init(&w, &out);
     dc_jsonw_object(&w);
     dc_jsonw_key_text(&w, "type", DC_S("user.presence"));
+    dc_jsonw_key_text(&w, "matrix_user_id",
+                      dc_agg_matrix_user(a, u->user_id, &mxid) ? dc_strbuf_slice(&mxid)
+                                                               : DC_SLICE_NULL);
     write_person(&w, u);
     dc_jsonw_key_i64(&w, "last_active_ts", u->last_active.ms);
+    write_cause(a, &w);
     finish(a, a->gen, &w);
-    dc_agg_user_subject(u->user_id, &subject);
+    dc_strbuf_free(&mxid);
+    dc_agg_user_subject(a, u->user_id, &subject);
     publish(a, &subject, &out);
 }
 
@@ -139,7 +160,7 @@ static void on_user(void *data, const struct dc_presence_user_state *u)
     struct dc_aggregator *a = data;
     if (u->status == DC_PRESENCE_OFFLINE) {
         struct dc_strbuf subject = {0};
-        dc_agg_user_subject(u->user_id, &subject);
+        dc_agg_user_subject(a, u->user_id, &subject);
         if (dc_strbuf_ok(&subject)) {
             (void)dc_fade_put(&a->user_fade, u->user_id, dc_strbuf_slice(&subject),
                               dc_agg_now_ms(a)); /* full: kept until the next leader reads */
@@ -267,14 +288,17 @@ static void publish_room(struct dc_aggregator *a, const struct dc_presence_room_
 {
     struct dc_strbuf subject = {0};
     struct dc_strbuf out = {0};
+    struct dc_slice matrix_room_id;
+    struct dc_slice matrix_room_alias;
     struct dc_jsonw w;
+    (void)dc_agg_matrix_room(a, r->room_id, &matrix_room_id, &matrix_room_alias);
     dc_jsonw_init(&w, &out);
     dc_jsonw_object(&w);
     dc_jsonw_key_text(&w, "type", DC_S("room.presence"));
     dc_jsonw_key_text(&w, "room_slug", r->slug);
     dc_jsonw_key_text(&w, "room_id", r->room_id);
-    dc_jsonw_key_null(&w, "matrix_room_id");
-    dc_jsonw_key_null(&w, "matrix_room_alias");
+    dc_jsonw_key_text(&w, "matrix_room_id", matrix_room_id);
+    dc_jsonw_key_text(&w, "matrix_room_alias", matrix_room_alias);
     dc_jsonw_key_i64(&w, "online_count", r->online_count);
     dc_jsonw_key_i64(&w, "away_count", r->away_count);
     dc_jsonw_key_i64(&w, "typing_count", r->typing_count);
@@ -284,6 +308,7 @@ static void publish_room(struct dc_aggregator *a, const struct dc_presence_room_
     dc_presence_room_members(a->core, r->room_id, DC_PRESENCE_SAMPLE, write_online_user, &w);
     dc_jsonw_end(&w);
     dc_jsonw_key_i64(&w, "last_event_ts", r->last_event.ms);
+    write_cause(a, &w);
     finish(a, a->gen, &w);
     if (a->mirror != NULL && dc_strbuf_ok(&out) &&
         !dc_mirror_room_said(a->mirror, r->slug, dc_strbuf_slice(&out),

@@ -7,7 +7,8 @@
 /* Rooms are remembered longer: they come back to life more often than people do. */
 #define ROOM_FADES 10
 
-const struct dc_source *const dc_agg_sources[DC_AGG_SOURCES] = {&dc_source_native};
+const struct dc_source *const dc_agg_sources[DC_AGG_SOURCES] = {&dc_source_native,
+                                                                &dc_source_matrix};
 
 /* --- sources --- */
 
@@ -18,14 +19,15 @@ const char *dc_agg_source_word(enum dc_source_state state)
     return words[state];
 }
 
-/* The worst of all. */
 enum dc_source_state dc_agg_source_state(const struct dc_aggregator *a)
 {
     enum dc_source_state worst = DC_SOURCE_FRESH;
     for (size_t i = 0; i < DC_AGG_SOURCES; i++) {
         int64_t age_ms = 0;
-        enum dc_source_state state = dc_agg_sources[i]->state(a->sources[i], &age_ms);
-        worst = state > worst ? state : worst;
+        if (a->sources[i] != NULL) {
+            enum dc_source_state state = dc_agg_sources[i]->state(a->sources[i], &age_ms);
+            worst = state > worst ? state : worst;
+        }
     }
     return worst;
 }
@@ -33,7 +35,9 @@ enum dc_source_state dc_agg_source_state(const struct dc_aggregator *a)
 void dc_agg_refresh_sources(struct dc_aggregator *a)
 {
     for (size_t i = 0; i < DC_AGG_SOURCES; i++) {
-        dc_agg_sources[i]->refresh(a->sources[i]);
+        if (a->sources[i] != NULL) {
+            dc_agg_sources[i]->refresh(a->sources[i]);
+        }
     }
 }
 
@@ -69,7 +73,7 @@ static void look_at_sources(struct dc_aggregator *a)
 {
     bool is_held = false;
     for (size_t i = 0; i < DC_AGG_SOURCES; i++) {
-        is_held = is_held || dc_agg_sources[i]->may_miss(a->sources[i]);
+        is_held = is_held || (a->sources[i] != NULL && dc_agg_sources[i]->may_miss(a->sources[i]));
     }
     if (is_held != a->are_leases_held) {
         a->are_leases_held = is_held;
@@ -84,7 +88,9 @@ void dc_agg_heard(struct dc_aggregator *a)
         DC_LOG_WARN_EVENT(a->ctx->log, "presence.was_deaf",
                           DC_LF_I("ms", dc_agg_now_ms(a) - a->heard_ms));
         for (size_t i = 0; i < DC_AGG_SOURCES; i++) {
-            dc_agg_sources[i]->recover(a->sources[i]);
+            if (a->sources[i] != NULL) {
+                dc_agg_sources[i]->recover(a->sources[i]);
+            }
         }
         look_at_sources(a);
     }
@@ -118,13 +124,26 @@ static void forget_faded(struct dc_aggregator *a)
     dc_strbuf_free(&subject);
 }
 
+/* Somebody of whom only the homeserver can tell, and it has not yet. */
+static bool is_hold_prolonged(struct dc_aggregator *a, const struct dc_strbuf *user_id,
+                              const struct dc_strbuf *session_id)
+{
+    struct dc_slice id = dc_strbuf_slice(user_id);
+    return id.len > 0 && id.ptr[0] == '@' && !dc_agg_matrix_is_known(a) &&
+           dc_presence_session_beat(a->core, dc_strbuf_slice(session_id), id, DC_SLICE_NULL,
+                                    dc_presence_user_get(a->core, id), dc_agg_now(a)) == DC_OK &&
+           dc_fade_put(&a->held, id, dc_strbuf_slice(session_id), dc_agg_now_ms(a));
+}
+
 /* Who was held and has not come back is gone. */
 static void end_held(struct dc_aggregator *a)
 {
     struct dc_strbuf user_id = {0};
     struct dc_strbuf session_id = {0};
     while (!a->are_leases_held && dc_fade_take(&a->held, dc_agg_now_ms(a), &user_id, &session_id)) {
-        dc_presence_session_close(a->core, dc_strbuf_slice(&session_id), true, dc_agg_now(a));
+        if (!is_hold_prolonged(a, &user_id, &session_id)) {
+            dc_presence_session_close(a->core, dc_strbuf_slice(&session_id), true, dc_agg_now(a));
+        }
     }
     dc_strbuf_free(&user_id);
     dc_strbuf_free(&session_id);
@@ -167,14 +186,14 @@ static void on_clock(struct dc_timer *t)
 static void make_metrics(struct dc_aggregator *a)
 {
     struct dc_metrics *m = a->ctx->metrics;
-    a->events_in = dc_metrics_counter(m, "daarion_presence_events_total", NULL,
-                                      "Session events heard on the bus.");
+    a->events_in = dc_metrics_counter(m, "daarion_presence_events_total", "source=\"native\"",
+                                      DC_AGG_EVENTS_HELP);
     a->published = dc_metrics_counter(m, "daarion_presence_published_total", NULL,
                                       "Presence events published on the bus.");
     a->unpublished = dc_metrics_counter(m, "daarion_presence_unpublished_total", NULL,
                                         "Presence events that the bus did not take.");
-    a->refused = dc_metrics_counter(m, "daarion_presence_refused_total", NULL,
-                                    "Session events that could not be applied.");
+    a->refused = dc_metrics_counter(m, "daarion_presence_refused_total", "source=\"native\"",
+                                    DC_AGG_REFUSED_HELP);
     a->forgotten = dc_metrics_counter(m, "daarion_presence_forgotten_total", NULL,
                                       "Subjects that the stream was let forget.");
     a->takeovers = dc_metrics_counter(m, "daarion_presence_takeovers_total", NULL,
@@ -231,6 +250,11 @@ static void stop_sources(struct dc_aggregator *a)
 static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void *ready_data,
                             void **state, struct dc_error *err)
 {
+    if (ctx->settings->worker > DC_AGG_WORKERS) {
+        *state = NULL; /* the first two do it for everybody */
+        ready(ready_data);
+        return DC_OK;
+    }
     struct dc_aggregator *a = dc_calloc(1, sizeof(*a));
     a->ctx = ctx;
     make_metrics(a);
@@ -293,6 +317,10 @@ void dc_agg_pending_end(struct dc_aggregator *a)
 static void stop(void *state, void (*stopped)(void *data), void *data)
 {
     struct dc_aggregator *a = state;
+    if (a == NULL) {
+        stopped(data);
+        return;
+    }
     a->stopped = stopped;
     a->stopped_data = data;
     dc_timer_stop(&a->tick);

@@ -40,11 +40,17 @@ static void write_sources(const struct dc_aggregator *a, struct dc_jsonw *w)
     dc_jsonw_array(w);
     for (size_t i = 0; i < DC_AGG_SOURCES; i++) {
         int64_t age_ms = 0;
+        if (a->sources[i] == NULL) {
+            continue;
+        }
         enum dc_source_state state = dc_agg_sources[i]->state(a->sources[i], &age_ms);
         dc_jsonw_object(w);
         dc_jsonw_key_text(w, "name", dc_slice_z(dc_agg_sources[i]->name));
         dc_jsonw_key_text(w, "state", dc_slice_z(dc_agg_source_word(state)));
         dc_jsonw_key_i64(w, "age_ms", age_ms);
+        if (dc_agg_sources[i] == &dc_source_matrix) {
+            dc_agg_matrix_write_status(a, w);
+        }
         dc_jsonw_end(w);
     }
     dc_jsonw_end(w);
@@ -103,17 +109,23 @@ static void get_health(void *ctx, struct dc_http_request *r)
 {
     const struct dc_aggregator *a = ctx;
     struct dc_presence_counts counts = dc_presence_counts_get(a->core);
-    bool is_up = dc_agg_source_state(a) != DC_SOURCE_DOWN;
+    int64_t age_ms = 0;
+    /* Native sessions come over the bus, and so does all that is said: without it nothing works.
+     * Without the homeserver what it has said so far still counts. */
+    bool is_up = dc_source_native.state(a->sources[0], &age_ms) != DC_SOURCE_DOWN;
+    bool is_whole = dc_agg_source_state(a) != DC_SOURCE_DOWN;
     struct dc_strbuf out = {0};
     struct dc_jsonw w;
     dc_jsonw_init(&w, &out);
     dc_jsonw_object(&w);
-    dc_jsonw_key_text(&w, "status", is_up ? DC_S("healthy") : DC_S("unhealthy"));
+    dc_jsonw_key_text(&w, "status",
+                      is_up ? (is_whole ? DC_S("healthy") : DC_S("degraded")) : DC_S("unhealthy"));
     dc_jsonw_key_text(&w, "service", DC_S("matrix-presence-aggregator"));
     dc_jsonw_key_text(&w, "role", dc_slice_z(role_word(a)));
     dc_jsonw_key_bool(&w, "nats_connected", !a->is_bus_failing);
     dc_jsonw_key_i64(&w, "rooms_tracked", (int64_t)counts.rooms);
     dc_jsonw_key_i64(&w, "users_tracked", (int64_t)counts.users);
+    write_sources(a, &w);
     dc_jsonw_end(&w);
     dc_http_set_header(r, "Cache-Control", DC_S("no-store"));
     dc_http_reply_json(r, is_up ? 200 : 503, &out);

@@ -1,5 +1,5 @@
 /* Where presence comes from.  The aggregator has a row of sources that feed one core: native
- * sessions (native.c); a homeserver's /sync is to be the second.  A source calls the core of its
+ * sessions (native.c) and a homeserver's /sync (matrix_source.h).  A source calls the core of its
  * own accord and then dc_agg_fed(); what the core derives from several of them is the core's
  * business (domain/presence.h).
  *
@@ -21,7 +21,8 @@ struct dc_aggregator;
 
 struct dc_source {
     const char *name;
-    /* Failure means that nothing has been started. *self is handed to the others. */
+    /* Failure means that nothing has been started. *self is handed to the others; NULL: it is not
+     * configured, and none of them is called. */
     enum dc_status (*start)(struct dc_aggregator *a, void **self, struct dc_error *err);
     /* Nothing more of it runs afterwards. */
     void (*stop)(void *self);
@@ -36,5 +37,6 @@ struct dc_source {
 };
 
 extern const struct dc_source dc_source_native;
+extern const struct dc_source dc_source_matrix;
 
 #endif

@@ -78,7 +78,8 @@ static const struct {
     {"jwt_secrte=x", NULL},
     {"MATRIX_HS_URL=https://hs", NULL},
     {"AGENTS_SERVICE_URL=http://a", NULL},
-    {"SYNC_TIMEOUT_MS=1", NULL},
+    {"CITY_SERVICE_URL=http://a", NULL},
+    {"POLL_INTERVAL_SECONDS=1", NULL},
     {"AUTH_JWT_SECRET=0123456789abcdef", NULL},
     {"JWT_SECRTE=", NULL}, /* empty is unset */
     {"JWT_SECRTE", NULL},

@@ -178,14 +178,17 @@ static void names_of_other_roles_are_reserved(void **state)
         const char *name;
         bool is_reserved;
     } rows[] = {
-        {"MATRIX_ACCESS_TOKEN", true},
-        {"MATRIX_USER_ID", true},
+        {"MATRIX_ACCESS_TOKEN", false}, /* options of ours */
+        {"MATRIX_USER_ID", false},
+        {"CITY_SERVICE_INTERNAL_URL", false},
+        {"CITY_SERVICE_URL", false},
+        {"SYNC_TIMEOUT_MS", false},
+        {"ROOM_MAPPING_REFRESH_INTERVAL_S", false},
         {"SECONDME_AGENT_ID", true},
         {"AGENTS_SERVICE_URL", true},
         {"LLM_BASE_URL", true},
-        {"CITY_SERVICE_INTERNAL_URL", true},
         {"ACCESS_TOKEN_TTL", true},
-        {"SYNC_TIMEOUT_MS", true},
+        {"POLL_INTERVAL_SECONDS", true},
         {"SECONDME", false},
         {"XSECONDME_AGENT_ID", false},
         {"SYNC_TIMEOUT_MS2", false},

@@ -1,0 +1,221 @@
+/* A homeserver's /sync as a source of the presence aggregator; between its files.
+ *
+ *   matrix_source.c   settings, life, and what is known of the homeserver
+ *   matrix_sync.c     the start, the long poll, the look at the whole
+ *   matrix_apply.c    one answer of /sync
+ *   matrix_rooms.c    the city's rooms that are Matrix rooms: the mapping from city-service
+ *   matrix_members.c  being in them, and who is in them
+ *   matrix_people.c   whose Matrix id that is; presence of a person -> the core
+ *
+ * The start (matrix/FACTS §6): the mapping, whoami, an initial /sync that names no member, which
+ * rooms we are in, the members of each of them; then increments from the token of that /sync.
+ * What has changed between the token and a list of members comes again, and converges.
+ *
+ * The look at the whole is the same beside the running poll, every 15 minutes: it finds what a
+ * homeserver has lost without a word (a restored database answers an old token as if nothing had
+ * happened).  What has been heard since a question was asked is newer than its answer.  Nobody is
+ * taken away before the new picture is complete.
+ *
+ * Unknown is not offline: a room that we are thrown out of keeps its members for as long as that
+ * look is apart, and people keep their last status while the homeserver is away. */
+#ifndef DC_ROLES_PRESENCE_AGGREGATOR_MATRIX_SOURCE_H
+#define DC_ROLES_PRESENCE_AGGREGATOR_MATRIX_SOURCE_H
+
+#include "matrix/matrix_calls.h"
+#include "matrix/matrix_id.h"
+#include "matrix/matrix_read.h"
+#include "matrix/matrix_sync.h"
+#include "roles/peer.h"
+#include "roles/presence_aggregator/aggregator.h"
+
+/* Somebody whom the homeserver has put into a room, or has called other than offline. */
+struct dc_ms_person {
+    struct dc_slice mxid, id; /* id: how the core knows him; both in text */
+    enum dc_presence_status status;
+    uint64_t heard; /* the clock of dc_ms.heard when his status was told last; 0: never */
+    uint32_t n_rooms;
+    bool is_shielded; /* in a room that we do not hear */
+    char text[];      /* mxid, NUL, and his DAARION id if he has one */
+};
+
+enum dc_ms_room_step { DC_MS_ROOM_IDLE, DC_MS_ROOM_WAITS, DC_MS_ROOM_BUSY };
+
+struct dc_ms_room {
+    struct dc_list link;      /* dc_ms.all_rooms */
+    struct dc_list work_link; /* dc_ms.work while WAITS */
+    struct dc_ms *ms;
+    struct dc_slice mxid, alias, room_id, slug; /* in text; alias may be NULL */
+    char *text;
+    struct dc_map members; /* Matrix id -> person */
+    enum dc_ms_room_step step;
+    bool is_joined;     /* by us */
+    bool wants_members; /* the whole list is to be asked for */
+    bool is_settled;    /* in this start: known, or known to be out of reach */
+    bool is_gone;       /* from the mapping, while BUSY */
+    bool is_said;       /* that it is out of reach */
+    uint64_t mapping;   /* the last one that named it */
+    uint64_t version;   /* changes of membership */
+    uint64_t asked_version;
+    unsigned asked; /* times that the list was overtaken by changes */
+    struct dc_backoff pause;
+    int64_t due_ms;           /* not before */
+    int64_t unknown_since_ms; /* 0: we are in it */
+};
+
+enum dc_ms_phase {
+    DC_MS_MAPPING, /* waiting for the city's first answer */
+    DC_MS_WHOAMI,
+    DC_MS_INITIAL,
+    DC_MS_JOINED, /* which rooms we are in */
+    DC_MS_ROOMS,  /* joining, and reading who is there */
+    DC_MS_POLLING,
+};
+
+enum dc_ms_mode { DC_MS_MODE_UNKNOWN, DC_MS_MODE_ROOMS, DC_MS_MODE_ROUTER };
+
+struct dc_ms {
+    struct dc_aggregator *a;
+    struct dc_matrix *matrix;
+    struct dc_peer *city;
+    struct dc_slice user_id, server_name, token;
+    uint64_t poll_ms; /* how long a poll may be held: not the same after each start */
+    struct dc_timer clock;
+    struct dc_bus_sub *room_sub, *room_changed_sub;
+    struct dc_health_check *health;
+    size_t pending; /* callbacks that have not run */
+    bool is_stopping;
+
+    /* matrix_sync.c */
+    enum dc_ms_phase phase;
+    struct dc_strbuf since;
+    bool is_asking;  /* the step of this phase is under way */
+    bool is_refused; /* our token, or who it belongs to */
+    bool has_picture;
+    unsigned bad_answers; /* one after the other */
+    struct dc_backoff pause;
+    int64_t step_due_ms, asked_ms, heard_ms, failing_since_ms, late_ms;
+    int64_t whole_due_ms;    /* the next look at the whole */
+    bool is_looking;         /* it is under way */
+    uint64_t whole_since;    /* value of heard when it was asked for */
+    struct dc_strbuf reason; /* why nothing is heard */
+
+    /* matrix_rooms.c, matrix_members.c */
+    struct dc_map rooms, city_rooms; /* by Matrix id; by the city's id */
+    struct dc_list all_rooms, work;
+    bool has_mapping, is_mapping_asked;
+    uint64_t mapping;
+    int64_t mapping_due_ms, mapping_asked_ms;
+    struct dc_backoff mapping_pause;
+    size_t n_busy, n_unsettled, n_unknown, n_strange; /* strange: ours, and not the city's */
+    int64_t join_after_ms;                            /* the homeserver's limit */
+
+    /* matrix_people.c */
+    struct dc_map people;
+    uint64_t heard;
+    enum dc_ms_mode mode;
+
+    struct dc_counter *events_in, *applied, *left_out, *resyncs, *joins;
+    struct dc_gauge *rooms_known, *rooms_unknown;
+};
+
+static inline int64_t dc_ms_now_ms(const struct dc_ms *ms)
+{
+    return dc_agg_now_ms(ms->a);
+}
+
+/* A poll that lasts so much longer than it should is as bad as one that failed. */
+#define DC_MS_OVERDUE_MS 5000
+
+/* --- matrix_source.c --- */
+
+void dc_ms_pending_end(struct dc_ms *ms);
+void dc_ms_set_health(struct dc_ms *ms);
+/* Why nothing is heard, logged once for each reason; NULL: it is. */
+void dc_ms_set_reason(struct dc_ms *ms, const struct dc_error *err);
+/* The homeserver has answered, whatever. */
+void dc_ms_answered(struct dc_ms *ms);
+/* A call of ours failed: true if that was about all calls (nobody there, token refused). */
+bool dc_ms_note_failure(struct dc_ms *ms, enum dc_status st, const struct dc_error *err);
+
+/* --- matrix_sync.c --- */
+
+/* There may be something to do earlier than the clock has been set for. */
+void dc_ms_arm(struct dc_ms *ms);
+void dc_ms_on_clock(struct dc_timer *t);
+/* Another length of the poll than in the last start. */
+void dc_ms_vary(struct dc_ms *ms);
+/* How to ask; count it in pending once it has been asked. */
+struct dc_matrix_how dc_ms_how(struct dc_ms *ms, uint64_t deadline_ms, dc_matrix_cb cb, void *data);
+/* Every room of the start has been read, or cannot be. */
+void dc_ms_rooms_settled(struct dc_ms *ms);
+/* The city's rooms are known for the first time. */
+void dc_ms_mapping_known(struct dc_ms *ms);
+
+/* --- matrix_apply.c --- */
+
+/* answer: of /sync.  is_initial: it names everybody who is not offline.  DC_UPSTREAM: nothing has
+ * been applied. *next_batch is borrowed from the answer. */
+DC_MUST_USE enum dc_status dc_ms_apply(struct dc_ms *ms, const json_t *answer,
+                                       struct dc_slice *next_batch, struct dc_error *err);
+/* Only who is not offline, for the look at the whole: whose presence has not been heard since. */
+DC_MUST_USE enum dc_status dc_ms_apply_whole(struct dc_ms *ms, const json_t *answer,
+                                             struct dc_error *err);
+
+/* --- matrix_rooms.c --- */
+
+void dc_ms_rooms_init(struct dc_ms *ms);
+void dc_ms_rooms_free(struct dc_ms *ms);
+/* As soon as the last one is long enough ago. */
+void dc_ms_mapping_want(struct dc_ms *ms);
+void dc_ms_mapping_clock(struct dc_ms *ms);
+/* rooms: what GET /internal/city/rooms answers.  False: it is no list. */
+bool dc_ms_mapping_take(struct dc_ms *ms, const json_t *rooms);
+struct dc_ms_room *dc_ms_room_find(const struct dc_ms *ms, struct dc_slice mxid);
+
+/* --- matrix_members.c --- */
+
+/* The room is to be joined, or its members are to be read. */
+void dc_ms_room_want(struct dc_ms_room *room, bool wants_members);
+/* Has it be neither. */
+void dc_ms_room_unwant(struct dc_ms_room *room);
+/* Starts what may be done now. */
+void dc_ms_rooms_work(struct dc_ms *ms);
+int64_t dc_ms_rooms_due_ms(const struct dc_ms *ms);
+/* Every room's list is to be read; settled once it is. */
+void dc_ms_rooms_begin(struct dc_ms *ms);
+void dc_ms_room_settle(struct dc_ms_room *room);
+/* answer: of joined_rooms. DC_UPSTREAM: it is none. */
+DC_MUST_USE enum dc_status dc_ms_rooms_joined(struct dc_ms *ms, const json_t *answer,
+                                              struct dc_error *err);
+/* We are in it, or no longer. */
+void dc_ms_room_self(struct dc_ms_room *room, bool is_joined);
+/* One person of it, as told now. */
+void dc_ms_member_set(struct dc_ms_room *room, struct dc_slice mxid, bool is_member);
+/* Nobody is in it as far as we know. */
+void dc_ms_members_clear(struct dc_ms_room *room);
+/* joined: the object of joined_members. */
+void dc_ms_members_whole(struct dc_ms_room *room, json_t *joined);
+
+/* --- matrix_people.c --- */
+
+void dc_ms_people_init(struct dc_ms *ms);
+void dc_ms_people_free(struct dc_ms *ms);
+/* The daemon, the application service, its administrator. */
+bool dc_ms_is_nobody(const struct dc_ms *ms, struct dc_slice mxid);
+struct dc_ms_person *dc_ms_person_find(const struct dc_ms *ms, struct dc_slice mxid);
+/* NULL: he cannot be counted. */
+struct dc_ms_person *dc_ms_person_need(struct dc_ms *ms, struct dc_slice mxid);
+/* He is in one room more, or less. */
+void dc_ms_person_rooms(struct dc_ms *ms, struct dc_ms_person *p, bool is_more);
+/* Forgets somebody of whom nothing is known any more. */
+void dc_ms_person_release(struct dc_ms *ms, struct dc_ms_person *p);
+void dc_ms_presence(struct dc_ms *ms, const struct dc_matrix_presence *presence);
+/* The core's ids of those of a typing list who count; at most max. */
+size_t dc_ms_typing_ids(struct dc_ms *ms, const json_t *user_ids, struct dc_slice *ids, size_t max,
+                        struct dc_strbuf *texts);
+/* Who is not offline and has not been named by the new picture is offline now, unless he is in a
+ * room that we do not hear. */
+void dc_ms_people_whole(struct dc_ms *ms);
+const char *dc_ms_mode_word(enum dc_ms_mode mode);
+
+#endif
