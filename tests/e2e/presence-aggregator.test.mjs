@@ -57,7 +57,8 @@ test('its metrics tell who leads and what was published', async () => {
   const { text } = await city.internal.get('/metrics');
   assert.match(text, /^daarion_presence_leader 1$/m);
   assert.match(text, /^daarion_presence_takeovers_total 1$/m);
-  for (const name of ['daarion_presence_events_total', 'daarion_presence_published_total',
+  assert.match(text, /^daarion_presence_events_total\{source="native"\} \d+$/m);
+  for (const name of ['daarion_presence_published_total',
     'daarion_presence_throttled_total', 'daarion_presence_losses_total', 'daarion_city_presence_fresh']) {
     assert.match(text, new RegExp(`^${name} \\d+$`, 'm'));
   }

@@ -321,6 +321,8 @@ bool dc_agg_matrix_room(const struct dc_aggregator *a, struct dc_slice room_id,
                         struct dc_slice *matrix_room_id, struct dc_slice *matrix_room_alias);
 /* Nothing more is to come of a start: what the homeserver says is known, or there is none. */
 bool dc_agg_matrix_is_known(const struct dc_aggregator *a);
+/* The homeserver is listened to, and answers. */
+bool dc_agg_matrix_is_running(const struct dc_aggregator *a);
 /* Members of a JSON object about the source; nothing without one. */
 void dc_agg_matrix_write_status(const struct dc_aggregator *a, struct dc_jsonw *w);
 

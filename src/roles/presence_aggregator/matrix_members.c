@@ -107,6 +107,7 @@ void dc_ms_room_self(struct dc_ms_room *room, bool is_joined)
     }
     room->is_joined = is_joined;
     if (is_joined) {
+        room->was_joined = true;
         room->unknown_since_ms = 0;
         room->due_ms = 0;
         ms->n_unknown--;
@@ -305,6 +306,12 @@ static void begin(struct dc_ms_room *room)
     if (room->is_joined && !room->wants_members) {
         dc_ms_room_settle(room);
         return;
+    }
+    if (!room->is_joined && room->was_joined) {
+        room->was_joined = false; /* history that a timeline brings does not get here */
+        DC_LOG_WARN_EVENT(ms->a->ctx->log, "presence.matrix_room_left", DC_LF_T("room", room->slug),
+                          DC_LF_T("matrix_room_id", room->mxid),
+                          DC_LF_Z("detail", "thrown out; joining again"));
     }
     room->asked_version = room->version;
     st = room->is_joined ? dc_matrix_joined_members(ms->matrix, &how, room->mxid, &err)

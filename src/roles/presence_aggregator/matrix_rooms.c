@@ -10,6 +10,7 @@
 #define PAUSE_MAX_MS 5000
 /* However many rooms change: not more often. */
 #define AT_MOST_EVERY_MS 250
+#define ONCE_MORE_MS     2000
 /* Of a room that cannot be joined. */
 #define JOIN_PAUSE_MS     1000
 #define JOIN_PAUSE_MAX_MS 300000
@@ -200,7 +201,9 @@ static void on_mapping(void *data, enum dc_status st, const json_t *json, int64_
     ms->is_mapping_asked = false;
     if (!ms->is_stopping) {
         if (st == DC_OK && dc_ms_mapping_take(ms, json)) {
-            int64_t next_ms = ms->mapping_asked_ms + refresh_ms(ms);
+            int64_t next_ms =
+                ms->mapping_asked_ms + (ms->is_mapping_moving ? ONCE_MORE_MS : refresh_ms(ms));
+            ms->is_mapping_moving = false;
             dc_backoff_reset(&ms->mapping_pause);
             ms->mapping_due_ms = ms->mapping_due_ms < next_ms ? ms->mapping_due_ms : next_ms;
         } else {

@@ -14,7 +14,7 @@ static enum dc_source_state state(const void *self, int64_t *age_ms)
     int64_t now_ms = dc_ms_now_ms(ms);
     bool is_failing = ms->failing_since_ms != 0;
     bool is_overdue = ms->is_asking && ms->phase == DC_MS_POLLING &&
-                      now_ms - ms->asked_ms > (int64_t)ms->poll_ms + DC_MS_OVERDUE_MS;
+                      now_ms - ms->asked_ms > (int64_t)ms->held_ms + DC_MS_OVERDUE_MS;
     *age_ms = now_ms - ms->heard_ms;
     if (ms->is_refused || (is_failing && now_ms - ms->failing_since_ms >= DOWN_AFTER_MS)) {
         return DC_SOURCE_DOWN;
@@ -97,6 +97,12 @@ bool dc_agg_matrix_is_known(const struct dc_aggregator *a)
     return a->matrix == NULL || a->matrix->has_picture;
 }
 
+bool dc_agg_matrix_is_running(const struct dc_aggregator *a)
+{
+    return a->matrix != NULL && a->matrix->phase == DC_MS_POLLING &&
+           a->matrix->failing_since_ms == 0;
+}
+
 void dc_agg_matrix_write_status(const struct dc_aggregator *a, struct dc_jsonw *w)
 {
     static const char *const steps[] = {[DC_MS_MAPPING] = "rooms of the city",
@@ -117,15 +123,17 @@ void dc_agg_matrix_write_status(const struct dc_aggregator *a, struct dc_jsonw *
     dc_jsonw_key_i64(w, "rooms", (int64_t)ms->rooms.count);
     dc_jsonw_key_i64(w, "rooms_unknown", (int64_t)ms->n_unknown);
     dc_jsonw_key_i64(w, "people", (int64_t)ms->people.count);
-    dc_jsonw_key_bool(w, "sync_running", ms->phase == DC_MS_POLLING && ms->failing_since_ms == 0);
 }
 
 /* --- life --- */
 
+/* A replica of the city that answers us may hear of it a moment later than we do. */
 static void on_room_event(void *data, const struct dc_bus_message *m)
 {
+    struct dc_ms *ms = data;
     (void)m;
-    dc_ms_mapping_want(data);
+    ms->is_mapping_moving = true;
+    dc_ms_mapping_want(ms);
 }
 
 static void want_mapping(void *data)

@@ -52,6 +52,7 @@ struct dc_ms_room {
     bool wants_members; /* the whole list is to be asked for */
     bool is_settled;    /* in this start: known, or known to be out of reach */
     bool is_gone;       /* from the mapping, while BUSY */
+    bool was_joined;    /* since it was last logged that we are not */
     bool is_said;       /* that it is out of reach */
     uint64_t mapping;   /* the last one that named it */
     uint64_t version;   /* changes of membership */
@@ -79,6 +80,7 @@ struct dc_ms {
     struct dc_peer *city;
     struct dc_slice user_id, server_name, token;
     uint64_t poll_ms; /* how long a poll may be held: not the same after each start */
+    uint64_t held_ms; /* how long the one under way may be */
     struct dc_timer clock;
     struct dc_bus_sub *room_sub, *room_changed_sub;
     struct dc_health_check *health;
@@ -103,6 +105,7 @@ struct dc_ms {
     struct dc_map rooms, city_rooms; /* by Matrix id; by the city's id */
     struct dc_list all_rooms, work;
     bool has_mapping, is_mapping_asked;
+    bool is_mapping_moving; /* a room has just changed: to be looked at once more */
     uint64_t mapping;
     int64_t mapping_due_ms, mapping_asked_ms;
     struct dc_backoff mapping_pause;

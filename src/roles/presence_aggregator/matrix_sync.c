@@ -175,7 +175,8 @@ static void take_poll(struct dc_ms *ms, const struct dc_matrix_answer *answer)
     struct dc_slice next_batch;
     struct dc_error wrong = {0};
     int64_t took_ms = dc_ms_now_ms(ms) - ms->asked_ms;
-    ms->late_ms = took_ms > (int64_t)ms->poll_ms ? took_ms - (int64_t)ms->poll_ms : 0;
+    int64_t held_ms = (int64_t)ms->held_ms;
+    ms->late_ms = took_ms > held_ms ? took_ms - held_ms : 0;
     if (dc_ms_apply(ms, answer->json, &next_batch, &wrong) != DC_OK) {
         refuse_answer(ms, &wrong);
         return;
@@ -184,7 +185,7 @@ static void take_poll(struct dc_ms *ms, const struct dc_matrix_answer *answer)
     keep_place(ms, next_batch);
     ms->bad_answers = 0;
     ms->step_due_ms = 0;
-    if (is_same && took_ms * 2 < (int64_t)ms->poll_ms) {
+    if (is_same && took_ms * 2 < held_ms) {
         again_later(ms, 0); /* whoever answers so does not hold polls: no race */
     } else {
         dc_backoff_reset(&ms->pause);
@@ -217,9 +218,11 @@ static enum dc_status ask_sync(struct dc_ms *ms, const char *filter_z, bool is_p
                                        .max_response_bytes = ANSWER_MAX,
                                        .is_quiet = true};
     if (is_poll) {
+        /* Whether it is there again is to be known at once, not when something happens. */
+        ms->held_ms = ms->failing_since_ms != 0 ? opts.timeout_ms : ms->poll_ms;
         opts.since = dc_strbuf_slice(&ms->since);
-        opts.timeout_ms = ms->poll_ms;
-        how.deadline_ms = ms->poll_ms + POLL_PATIENCE_MS;
+        opts.timeout_ms = ms->held_ms;
+        how.deadline_ms = ms->held_ms + POLL_PATIENCE_MS;
     }
     return dc_matrix_sync(ms->matrix, &how, &opts, err);
 }

@@ -88,6 +88,7 @@ static void get_status(void *ctx, struct dc_http_request *r)
     dc_jsonw_object(&w);
     write_leader(a, &w);
     dc_jsonw_key_bool(&w, "nats_connected", !a->is_bus_failing);
+    dc_jsonw_key_bool(&w, "sync_running", dc_agg_matrix_is_running(a));
     dc_jsonw_key_i64(&w, "lag_ms", a->lag_ms);
     dc_jsonw_key_i64(&w, "total_users_tracked", (int64_t)counts.users);
     dc_jsonw_key_i64(&w, "rooms_tracked", (int64_t)counts.rooms);
