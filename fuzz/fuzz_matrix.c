@@ -123,7 +123,20 @@ static void make_ids(struct dc_slice id)
     require(out.len <= DC_MATRIX_ID_MAX_BYTES);
     require(dc_matrix_id_split(dc_strbuf_slice(&out), '@', &local, &server));
     require(dc_slice_eq(server, DC_S("example.org")));
+    struct dc_strbuf back = {0};
+    enum dc_matrix_owner owner =
+        dc_matrix_account_of(dc_strbuf_slice(&out), DC_S("example.org"), &back);
+    require(owner != DC_MATRIX_RESIDENT || dc_slice_eq(dc_strbuf_slice(&back), id));
+    require(id.len == 0 || owner != DC_MATRIX_STRANGER);
+    dc_strbuf_free(&back);
     dc_strbuf_free(&out);
+    /* The other way round: whoever is found has this account and no other. */
+    if (dc_matrix_account_of(id, DC_S("example.org"), &back) == DC_MATRIX_RESIDENT) {
+        dc_matrix_user_id(dc_strbuf_slice(&back), DC_S("example.org"), &out);
+        require(dc_slice_eq(dc_strbuf_slice(&out), id));
+        dc_strbuf_free(&out);
+    }
+    dc_strbuf_free(&back);
     if (dc_matrix_alias_is_city(id, DC_S("x"), &slug)) {
         dc_matrix_room_alias(slug, DC_S("x"), &out);
         require(dc_slice_eq(dc_strbuf_slice(&out), id));

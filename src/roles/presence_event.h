@@ -3,8 +3,12 @@
  *
  * Kept by the stream CITY_PRESENCE, the last of each subject:
  *   city.presence.room.<slug>   throttled state of a room: counts, who types, a sample of people
- *   city.presence.user.<id>     status of a person
+ *   city.presence.user.<id>     status of a person; of one with a Matrix client alone, on our own
+ *                               homeserver, by the local part of his Matrix id
  *   city.presence.city          totals
+ *       Of people and rooms with Matrix: "matrix_user_id", "matrix_room_id", "matrix_room_alias".
+ *       "heard_ts", "changed_ts" (UTC ms): when the homeserver's change that this is about was
+ * heard and, if that is known, when it happened; only in what is said at once because of it.
  *   city.presence.user.%, city.presence.room.%   "synced", see below ("%" is nobody's token)
  * Plain, for who listens now:
  *   city.member.<room>          {"change":"joined"|"left"|"status", …} one person in a room;

@@ -65,6 +65,26 @@ static uint32_t count_of(const json_t *object, const char *key_z)
     return v > 0 && v <= UINT32_MAX ? (uint32_t)v : 0;
 }
 
+/* How old a change on the homeserver is, now that its frame has been handed to the hub. Clocks of
+ * two machines may differ: a change from the future has taken no time. */
+static void note_age(struct dc_histogram *h, const json_t *object, const char *key_z)
+{
+    int64_t at_ms = dc_presence_number(object, key_z);
+    int64_t now_ms = dc_utc_now().ms;
+    if (at_ms > 0) {
+        dc_histogram_observe_us(h, now_ms > at_ms ? (uint64_t)(now_ms - at_ms) * 1000 : 0);
+    }
+}
+
+static void note_ages(const struct dc_city_people *p, const struct dc_bus_message *m,
+                      const json_t *object)
+{
+    if (!m->is_replay) {
+        note_age(p->heard_to_frame, object, "heard_ts");
+        note_age(p->change_to_frame, object, "changed_ts");
+    }
+}
+
 /* --- rooms --- */
 
 /* As text; empty: none can be written. */
@@ -179,6 +199,7 @@ static void on_room(void *data, const struct dc_bus_message *m)
         rooms_synced(p, gen);
     } else if (room != NULL) {
         dc_people_take_counts(p, room, object, m->is_replay, gen);
+        note_ages(p, m, object);
     } else {
         dc_people_keep_for_later(p, room_id, object, false);
     }
@@ -203,6 +224,7 @@ static void on_user(void *data, const struct dc_bus_message *m)
         }
     } else if (user_of(object, &user_id) && status_of(object, &status)) {
         dc_people_set_user(p, user_id, status, gen);
+        note_ages(p, m, object);
     }
     json_decref(object);
 }

@@ -73,6 +73,7 @@ struct dc_city_people {
     struct dc_health_check *health;
     struct dc_counter *ignored, *asks;
     struct dc_gauge *fresh;
+    struct dc_histogram *heard_to_frame, *change_to_frame; /* of a homeserver's changes */
     /* people_frames.c */
     struct dc_people_first { /* a first frame and the topic's offset at which it stands */
         struct dc_blob *blob;

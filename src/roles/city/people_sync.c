@@ -307,6 +307,12 @@ void dc_people_sync_init(struct dc_city_people *p)
                                  "Resynchronisations of presence asked for.");
     p->fresh = dc_metrics_gauge(ctx->metrics, "daarion_city_presence_fresh", NULL,
                                 "1 while presence is known to be whole and up to date.");
+    p->heard_to_frame = dc_metrics_histogram(
+        ctx->metrics, "daarion_presence_heard_to_frame_seconds", NULL,
+        "From the homeserver's answer to the frame, for what the throttle has not held back.");
+    p->change_to_frame =
+        dc_metrics_histogram(ctx->metrics, "daarion_presence_change_to_frame_seconds", NULL,
+                             "From somebody's coming online on the homeserver to the frame.");
     if (ctx->health != NULL) {
         p->health = dc_health_add(ctx->health, "presence", false);
         dc_health_set(p->health, DC_HEALTH_OK, "starting");

@@ -157,15 +157,16 @@ static int64_t earlier(int64_t x, int64_t y)
 
 void dc_agg_arm_clock(struct dc_aggregator *a)
 {
+    if (a->is_stopping) {
+        return;
+    }
     int64_t due_ms = earlier(dc_agg_leader_due_ms(a), dc_sweep_due_ms(a));
     due_ms =
         earlier(due_ms, earlier(dc_fade_next_ms(&a->user_fade), dc_fade_next_ms(&a->room_fade)));
     if (!a->are_leases_held) {
         due_ms = earlier(due_ms, dc_fade_next_ms(&a->held));
     }
-    if (!a->is_stopping) {
-        dc_timer_start(&a->clock, wait_ms(a, due_ms), 0);
-    }
+    dc_timer_start(&a->clock, wait_ms(a, due_ms), 0);
 }
 
 static void on_clock(struct dc_timer *t)

@@ -209,9 +209,96 @@ static void a_room_id_has_something_behind_its_sigil(void **state)
     assert_false(dc_matrix_room_id_is_valid(DC_SLICE_NULL));
 }
 
+/* --- and back --- */
+
+static void an_account_is_its_residents_and_nobody_elses(void **state)
+{
+    static const struct {
+        const char *account;
+        enum dc_matrix_owner owner;
+        const char *id;
+    } rows[] = {
+        {"@daarion.u__123:example.org", DC_MATRIX_RESIDENT, "u_123"},
+        {"@daarion.u__01_j_d:example.org", DC_MATRIX_RESIDENT, "u_01JD"},
+        {"@daarion.user=3a93:example.org", DC_MATRIX_RESIDENT, "user:93"},
+        {"@daarion.=d1=97:example.org", DC_MATRIX_RESIDENT, "\xD1\x97"},
+        {"@daarion...:example.org", DC_MATRIX_RESIDENT, ".."},
+        {"@daarion.=_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef:example.org",
+         DC_MATRIX_HASHED, ""},
+        /* a hash that is none */
+        {"@daarion.=_0123456789abcdef:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion.=_0123456789ABCDEF0123456789abcdef0123456789abcdef0123456789abcdef:example.org",
+         DC_MATRIX_STRANGER, ""},
+        /* what the encoding never writes */
+        {"@daarion.=41:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion.=61:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion.=5f:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion.=D1=97:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion.U:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion.a/b:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion._1:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion._:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion.a=:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion.a=4:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion.=4g:example.org", DC_MATRIX_STRANGER, ""},
+        /* somebody else's */
+        {"@daarion.:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion_123:example.org", DC_MATRIX_STRANGER, ""},
+        {"@alice:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion.u__123:example.com", DC_MATRIX_STRANGER, ""},
+        {"@daarion.u__123:example.org:8448", DC_MATRIX_STRANGER, ""},
+        {"#daarion.u__123:example.org", DC_MATRIX_STRANGER, ""},
+        {"@daarion.u__123", DC_MATRIX_STRANGER, ""},
+        {"", DC_MATRIX_STRANGER, ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
+        struct dc_strbuf id = {0};
+        dc_strbuf_add(&id, DC_S("kept "));
+        enum dc_matrix_owner owner =
+            dc_matrix_account_of(dc_slice_z(rows[i].account), DC_S("example.org"), &id);
+        struct dc_slice got = dc_strbuf_slice(&id);
+        assert_true(dc_slice_take_prefix(&got, DC_S("kept ")));
+        if (owner != rows[i].owner || !dc_slice_eq(got, dc_slice_z(rows[i].id))) {
+            fail_msg("%s: %d \"%.*s\"", rows[i].account, (int)owner, DC_SLICE_ARG(got));
+        }
+        dc_strbuf_free(&id);
+    }
+}
+
+static void every_byte_of_an_id_comes_back(void **state)
+{
+    (void)state;
+    for (unsigned c = 0; c < 256; c++) {
+        const char text[] = {'x', (char)c, 'y'};
+        struct dc_slice id = dc_slice_make(text, sizeof(text));
+        struct dc_strbuf account = {0};
+        struct dc_strbuf back = {0};
+        dc_matrix_user_id(id, DC_S("example.org"), &account);
+        assert_int_equal(
+            dc_matrix_account_of(dc_strbuf_slice(&account), DC_S("example.org"), &back),
+            DC_MATRIX_RESIDENT);
+        assert_true(dc_slice_eq(dc_strbuf_slice(&back), id));
+        dc_strbuf_free(&account);
+        dc_strbuf_free(&back);
+    }
+    char longest[300];
+    struct dc_strbuf account = {0};
+    struct dc_strbuf back = {0};
+    memset(longest, 'x', sizeof(longest));
+    dc_matrix_user_id(dc_slice_make(longest, sizeof(longest)), DC_S("example.org"), &account);
+    assert_int_equal(dc_matrix_account_of(dc_strbuf_slice(&account), DC_S("example.org"), &back),
+                     DC_MATRIX_HASHED);
+    dc_strbuf_free(&account);
+    dc_strbuf_free(&back);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_account_is_its_residents_and_nobody_elses),
+        cmocka_unit_test(every_byte_of_an_id_comes_back),
         cmocka_unit_test(an_account_is_named_by_the_mapping_of_the_matrix_specification),
         cmocka_unit_test(two_users_never_share_an_account),
         cmocka_unit_test(an_id_that_would_be_too_long_is_named_by_its_hash),

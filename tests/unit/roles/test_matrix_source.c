@@ -1,0 +1,409 @@
+/* The Matrix source against a homeserver, and a city, that do what a test tells them to. */
+#include "matrix_rig.h"
+
+#define ALICE "@alice:daarion.space"
+#define BOB   "@bob:daarion.space"
+#define PLAZA "!plaza:daarion.space"
+#define NEWS  "!news:daarion.space"
+
+#define ONLINE(who)                                                                                \
+    "{\"type\":\"m.presence\",\"sender\":\"" who "\",\"content\":{\"presence\":\"online\"}}"
+#define PRESENCE(inner) "\"presence\":{\"events\":[" inner "]}"
+#define BOTH_ROOMS                                                                                 \
+    "[{\"id\":\"room_plaza\",\"slug\":\"plaza\",\"matrix_room_id\":\"" PLAZA "\"},"                \
+    "{\"id\":\"room_news\",\"slug\":\"news\",\"matrix_room_id\":\"" NEWS "\"},"                    \
+    "{\"id\":\"room_own\",\"slug\":\"own\",\"matrix_room_id\":null}]"
+
+struct say {
+    int http; /* 0: the next of its kind is held */
+    const char *body;
+};
+
+struct world {
+    struct matrix_rig rig;
+    struct say city, whoami, initial, joined_rooms, join, plaza, news;
+    struct say polls[8]; /* in turn; then they are held */
+    size_t n_polls, polled;
+    size_t n_initial, n_joins, n_members, n_city;
+    struct dc_http_request *held; /* a poll */
+    struct dc_strbuf asked;       /* "path?query\n" of all but held polls */
+    char url[64];
+};
+
+static const char not_yours[] = "{\"errcode\":\"M_FORBIDDEN\",\"error\":\"no\"}";
+
+static void on_gone(void *data)
+{
+    struct world *w = data;
+    dc_http_reply(w->held, 200, NULL, DC_SLICE_NULL);
+    w->held = NULL;
+}
+
+static void answer(struct dc_http_request *r, const struct say *say)
+{
+    dc_http_reply(r, say->http, "application/json", dc_slice_z(say->body));
+}
+
+static void poll_asked(struct world *w, struct dc_http_request *r)
+{
+    if (w->polled < w->n_polls) {
+        answer(r, &w->polls[w->polled++]);
+    } else {
+        assert_null(w->held);
+        w->held = r;
+        dc_http_on_gone(r, on_gone, w);
+    }
+}
+
+static void sync_asked(struct world *w, struct dc_http_request *r)
+{
+    if (strstr(w->asked.ptr + w->asked.len - dc_http_query(r).len - 1, "since=") != NULL) {
+        poll_asked(w, r);
+    } else {
+        w->n_initial++;
+        answer(r, &w->initial);
+    }
+}
+
+static void asked(void *ctx, struct dc_http_request *r)
+{
+    struct world *w = ctx;
+    struct dc_slice path = dc_http_path(r);
+    size_t from = w->asked.len;
+    dc_strbuf_printf(&w->asked, "%.*s?%.*s", DC_SLICE_ARG(path), DC_SLICE_ARG(dc_http_query(r)));
+    dc_strbuf_add_char(&w->asked, '\n');
+    dc_strbuf_add_char(&w->asked, '\0');
+    w->asked.len--;
+    if (dc_slice_ends(path, DC_S("/internal/city/rooms"))) {
+        w->n_city++;
+        answer(r, &w->city);
+        return;
+    }
+    assert_true(dc_slice_eq(dc_http_header(r, DC_S("authorization")), DC_S("Bearer daemon-token")));
+    if (dc_slice_ends(path, DC_S("/whoami"))) {
+        answer(r, &w->whoami);
+    } else if (dc_slice_ends(path, DC_S("/sync"))) {
+        sync_asked(w, r);
+    } else if (dc_slice_ends(path, DC_S("/joined_rooms"))) {
+        answer(r, &w->joined_rooms);
+    } else if (dc_slice_ends(path, DC_S("/joined_members"))) {
+        w->n_members++;
+        answer(r, strstr(w->asked.ptr + from, "plaza") != NULL ? &w->plaza : &w->news);
+    } else {
+        w->n_joins++;
+        answer(r, &w->join);
+    }
+}
+
+/* What a held poll gets. */
+static void tell(struct world *w, int http, const char *body)
+{
+    RUN_UNTIL(&w->rig.f, w->held != NULL);
+    struct dc_http_request *r = w->held;
+    w->held = NULL;
+    dc_http_reply(r, http, "application/json", dc_slice_z(body));
+}
+
+static int setup(void **state)
+{
+    static const struct dc_route routes[] = {{DC_GET | DC_POST, "/{path...}", asked}};
+    struct world *w = dc_calloc(1, sizeof(*w));
+    fixture_open(&w->rig.f);
+    dc_router_add(w->rig.f.router, "", routes, 1, w);
+    fixture_listen(&w->rig.f, NULL);
+    snprintf(w->url, sizeof(w->url), "http://127.0.0.1:%u",
+             (unsigned)dc_server_port(w->rig.f.server));
+    w->city = (struct say){200, BOTH_ROOMS};
+    w->whoami = (struct say){200, "{\"user_id\":\"" DAEMON "\"}"};
+    w->initial = (struct say){200, "{\"next_batch\":\"s0\"," PRESENCE(ONLINE(ALICE)) "}"};
+    w->joined_rooms = (struct say){200, "{\"joined_rooms\":[\"" PLAZA "\"]}"};
+    w->join = (struct say){200, "{\"room_id\":\"" NEWS "\"}"};
+    w->plaza =
+        (struct say){200, "{\"joined\":{\"" ALICE "\":{},\"" BOB "\":{},\"" DAEMON "\":{}}}"};
+    w->news = (struct say){200, "{\"joined\":{\"" BOB "\":{},\"nonsense\":{}}}"};
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    matrix_rig_stop(&w->rig);
+    fixture_close(&w->rig.f);
+    dc_strbuf_free(&w->asked);
+    dc_free(w);
+    return 0;
+}
+
+static enum dc_source_state state_of(const struct world *w)
+{
+    int64_t age_ms = -1;
+    enum dc_source_state state = dc_source_matrix.state(w->rig.ms, &age_ms);
+    assert_true(age_ms >= 0);
+    return state;
+}
+
+static void settle(struct world *w)
+{
+    RUN_UNTIL(&w->rig.f, w->held != NULL && state_of(w) == DC_SOURCE_FRESH);
+}
+
+/* In this order; the rest may stand in between. */
+static void assert_asked(const struct world *w, const char *const *wanted, size_t n)
+{
+    const char *at = w->asked.ptr;
+    for (size_t i = 0; i < n; i++) {
+        at = strstr(at, wanted[i]);
+        if (at == NULL) {
+            fail_msg("not asked (in this order): %s\n%s", wanted[i], w->asked.ptr);
+        }
+    }
+}
+
+static uint32_t online_in(const struct world *w, const char *room_id_z)
+{
+    return room_state(&w->rig, room_id_z).online_count;
+}
+
+/* --- the start --- */
+
+static void it_starts_with_a_light_answer_the_members_and_the_same_place(void **state)
+{
+    static const char *const wanted[] = {
+        "/internal/city/rooms?", "/account/whoami?", "/sync?timeout=",  "/joined_rooms?",
+        "/sync?timeout=30",      "since=s0",         "m.room.tombstone"};
+    struct world *w = *state;
+    matrix_rig_start(&w->rig, w->url);
+    assert_int_equal(state_of(w), DC_SOURCE_STALE);
+    settle(w);
+    assert_asked(w, wanted, DC_ARRAY_LEN(wanted));
+    assert_int_equal(w->n_joins, 1); /* news; it was in the other */
+    assert_int_equal(w->n_members, 2);
+    assert_int_equal(online_in(w, "room_plaza"), 1);
+    assert_int_equal(members_of(&w->rig, PLAZA), 2);
+    assert_int_equal(members_of(&w->rig, NEWS), 1);
+    assert_int_equal(w->rig.ms->n_unknown, 0);
+    assert_int_equal(w->rig.ms->left_out->value, 1); /* nonsense */
+    for (const char *at = w->asked.ptr; (at = strstr(at, "/sync?")) != NULL; at++) {
+        assert_non_null(strstr(at, "set_presence=offline"));
+    }
+    tell(w, 200, "{\"next_batch\":\"s1\"," PRESENCE(ONLINE(BOB)) "}");
+    RUN_UNTIL(&w->rig.f, online_in(w, "room_news") == 1);
+    assert_int_equal(online_in(w, "room_plaza"), 2);
+}
+
+static void without_the_city_it_waits_and_later_keeps_the_mapping_of_before(void **state)
+{
+    struct world *w = *state;
+    w->city = (struct say){503, "{\"error\":\"unavailable\",\"detail\":\"starting\"}"};
+    matrix_rig_start(&w->rig, w->url);
+    RUN_UNTIL(&w->rig.f, w->n_city >= 2);
+    assert_int_equal(w->n_initial, 0);
+    w->city = (struct say){200, BOTH_ROOMS};
+    settle(w);
+    w->city = (struct say){200, "{\"no\":\"list\"}"};
+    size_t before = w->n_city;
+    dc_ms_mapping_want(w->rig.ms);
+    RUN_UNTIL(&w->rig.f, w->n_city > before + 1);
+    assert_int_equal(w->rig.ms->rooms.count, 2);
+    assert_int_equal(online_in(w, "room_plaza"), 1);
+    w->city =
+        (struct say){200, "[{\"id\":\"room_plaza\",\"slug\":\"plaza\",\"matrix_room_id\":\"" PLAZA
+                          "\"},{\"id\":7},{\"id\":\"x\",\"slug\":\"!\",\"matrix_room_id\":\"!x\"},"
+                          "{\"id\":\"y\",\"slug\":\"y\",\"matrix_room_id\":\"no id\"},"
+                          "{\"id\":\"z\",\"slug\":\"z\",\"matrix_room_id\":\"" PLAZA "\"},7]"};
+    dc_ms_mapping_want(w->rig.ms);
+    RUN_UNTIL(&w->rig.f, w->rig.ms->rooms.count == 1);
+    assert_int_equal(online_in(w, "room_plaza"), 1);
+}
+
+static void rooms_that_cannot_be_joined_hold_up_nobody(void **state)
+{
+    struct world *w = *state;
+    w->join = (struct say){403, not_yours};
+    matrix_rig_start(&w->rig, w->url);
+    settle(w);
+    assert_int_equal(w->rig.ms->n_unknown, 1);
+    assert_int_equal(online_in(w, "room_plaza"), 1);
+    size_t before = w->n_joins;
+    w->join = (struct say){200, "{\"room_id\":\"" NEWS "\"}"};
+    RUN_UNTIL(&w->rig.f, w->n_joins > before && w->rig.ms->n_unknown == 0);
+    RUN_UNTIL(&w->rig.f, members_of(&w->rig, NEWS) == 1);
+}
+
+static void a_limit_of_joins_is_kept_to(void **state)
+{
+    struct world *w = *state;
+    w->join = (struct say){429, "{\"errcode\":\"M_LIMIT_EXCEEDED\",\"retry_after_ms\":300}"};
+    matrix_rig_start(&w->rig, w->url);
+    settle(w);
+    assert_int_equal(w->n_joins, 1);
+    assert_int_equal(w->rig.ms->n_unknown, 1);
+    int64_t from_ms = dc_ms_now_ms(w->rig.ms);
+    w->join = (struct say){200, "{\"room_id\":\"" NEWS "\"}"};
+    RUN_UNTIL(&w->rig.f, w->rig.ms->n_unknown == 0);
+    assert_true(dc_ms_now_ms(w->rig.ms) - from_ms >= 200);
+    assert_int_equal(w->n_joins, 2);
+}
+
+/* --- what goes wrong --- */
+
+static void a_refused_token_and_a_strangers_are_down_until_they_are_right(void **state)
+{
+    struct world *w = *state;
+    w->whoami = (struct say){401, "{\"errcode\":\"M_UNKNOWN_TOKEN\",\"error\":\"x\"}"};
+    matrix_rig_start(&w->rig, w->url);
+    RUN_UNTIL(&w->rig.f, state_of(w) == DC_SOURCE_DOWN);
+    assert_true(w->rig.ms->reason.len > 0);
+    w->whoami = (struct say){200, "{\"user_id\":\"@mallory:daarion.space\"}"};
+    RUN_UNTIL(&w->rig.f, w->rig.ms->reason.ptr != NULL &&
+                             strstr(w->rig.ms->reason.ptr, "MATRIX_USER_ID") != NULL);
+    assert_int_equal(state_of(w), DC_SOURCE_DOWN);
+    assert_int_equal(w->n_initial, 0);
+    w->whoami = (struct say){200, "{\"user_id\":\"" DAEMON "\"}"};
+    settle(w);
+    /* And once it runs. */
+    tell(w, 401, "{\"errcode\":\"M_UNKNOWN_TOKEN\",\"error\":\"x\"}");
+    RUN_UNTIL(&w->rig.f, state_of(w) == DC_SOURCE_DOWN);
+    assert_int_equal(online_in(w, "room_plaza"), 1);
+    tell(w, 200, "{\"next_batch\":\"s1\"}");
+    settle(w);
+}
+
+static void a_place_that_is_not_known_any_more_is_a_new_start_and_nobody_goes(void **state)
+{
+    struct world *w = *state;
+    matrix_rig_start(&w->rig, w->url);
+    settle(w);
+    uint64_t poll_ms = w->rig.ms->poll_ms;
+    w->initial = (struct say){200, "{\"next_batch\":\"t0\"," PRESENCE(ONLINE(BOB)) "}"};
+    w->joined_rooms = (struct say){200, "{\"joined_rooms\":[\"" PLAZA "\",\"" NEWS "\"]}"};
+    w->plaza = (struct say){200, "{\"joined\":{\"" BOB "\":{}}}"};
+    tell(w, 400, "{\"errcode\":\"M_UNKNOWN\",\"error\":\"Invalid stream token\"}");
+    RUN_UNTIL(&w->rig.f, w->n_initial == 2);
+    assert_true(online_in(w, "room_plaza") >= 1); /* not emptied for it */
+    RUN_UNTIL(&w->rig.f, w->held != NULL);
+    assert_non_null(strstr(w->asked.ptr, "since=t0"));
+    assert_int_equal(members_of(&w->rig, PLAZA), 1);
+    assert_int_equal(online_in(w, "room_plaza"), 1); /* bob */
+    assert_int_equal(dc_presence_user_get(w->rig.a.core, DC_S(ALICE)), DC_PRESENCE_OFFLINE);
+    assert_true(poll_ms >= 30000 && w->rig.ms->poll_ms >= 30000);
+}
+
+static void answers_that_make_no_sense_are_asked_for_again_from_the_same_place(void **state)
+{
+    static const struct say odd[] = {{500, "{\"errcode\":\"M_UNKNOWN\"}"},
+                                     {200, "<html>"},
+                                     {200, "{\"presence\":{}}"},
+                                     {502, "bad gateway"}};
+    struct world *w = *state;
+    matrix_rig_start(&w->rig, w->url);
+    settle(w);
+    for (size_t i = 0; i < DC_ARRAY_LEN(odd); i++) {
+        tell(w, odd[i].http, odd[i].body);
+        RUN_UNTIL(&w->rig.f, state_of(w) != DC_SOURCE_FRESH);
+        assert_int_equal(online_in(w, "room_plaza"), 1);
+        tell(w, 200, "{\"next_batch\":\"s0\"}");
+        settle(w);
+    }
+    assert_int_equal(w->n_initial, 1);
+}
+
+/* A place that gives an answer that cannot be read gives it again. */
+static void after_some_unreadable_answers_it_starts_over(void **state)
+{
+    struct world *w = *state;
+    matrix_rig_start(&w->rig, w->url);
+    settle(w);
+    while (w->n_initial == 1) {
+        tell(w, 200, "[]");
+        RUN_UNTIL(&w->rig.f, w->held != NULL || w->n_initial == 2);
+    }
+    settle(w);
+    assert_int_equal(online_in(w, "room_plaza"), 1);
+}
+
+/* --- the look at the whole --- */
+
+static void what_was_lost_without_a_word_is_found(void **state)
+{
+    struct world *w = *state;
+    w->rig.settings.matrix_resync_interval_ms = 1000;
+    matrix_rig_start(&w->rig, w->url);
+    settle(w);
+    w->joined_rooms = (struct say){200, "{\"joined_rooms\":[\"" PLAZA "\",\"" NEWS "\"]}"};
+    w->initial = (struct say){200, "{\"next_batch\":\"other\"," PRESENCE(ONLINE(BOB)) "}"};
+    w->plaza = (struct say){200, "{\"joined\":{\"" ALICE "\":{}}}"};
+    size_t before = w->n_members;
+    RUN_UNTIL(&w->rig.f, w->n_initial >= 2 && w->n_members >= before + 2 && !w->rig.ms->is_looking);
+    assert_int_equal(dc_presence_user_get(w->rig.a.core, DC_S(ALICE)), DC_PRESENCE_OFFLINE);
+    assert_int_equal(dc_presence_user_get(w->rig.a.core, DC_S(BOB)), DC_PRESENCE_ONLINE);
+    assert_int_equal(members_of(&w->rig, PLAZA), 1);
+    assert_int_equal(online_in(w, "room_plaza"), 0);
+    assert_int_equal(online_in(w, "room_news"), 1);
+    /* The poll has gone on from its own place. */
+    assert_null(strstr(w->asked.ptr, "since=other"));
+    assert_int_equal(state_of(w), DC_SOURCE_FRESH);
+}
+
+/* --- settings --- */
+
+static void settings_without_their_partners_are_named(void **state)
+{
+    static const struct {
+        struct dc_settings settings;
+        const char *named; /* NULL: fine */
+        bool is_combined;
+    } rows[] = {
+        {{.city_service_url = "x"}, NULL, false},
+        {{.synapse_url = "http://x"}, NULL, true}, /* `up`, for its rooms */
+        {{.synapse_url = "http://x"}, "MATRIX_ACCESS_TOKEN", false},
+        {{.matrix_access_token = "t"}, "SYNAPSE_URL", true},
+        {{.matrix_user_id = "@d:x"}, "SYNAPSE_URL", true},
+        {{.synapse_url = "http://x", .matrix_access_token = "t"}, "MATRIX_USER_ID", true},
+        {{.synapse_url = "http://x", .matrix_access_token = "t", .matrix_user_id = "@d:x"},
+         "CITY_SERVICE_INTERNAL_URL",
+         false},
+        {{.synapse_url = "http://x",
+          .matrix_access_token = "t",
+          .matrix_user_id = "@d:x",
+          .matrix_server_name = "y"},
+         "MATRIX_SERVER_NAME",
+         true},
+    };
+    struct world *w = *state;
+    matrix_rig_start(&w->rig, w->url);
+    for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
+        struct dc_ctx ctx = w->rig.ctx;
+        struct dc_aggregator a = {.ctx = &ctx, .is_stopping = true};
+        struct dc_error err = {0};
+        void *self = &a;
+        ctx.settings = &rows[i].settings;
+        ctx.is_combined = rows[i].is_combined;
+        enum dc_status st = dc_source_matrix.start(&a, &self, &err);
+        assert_null(self);
+        if (rows[i].named == NULL
+                ? st != DC_OK
+                : st != DC_CONFIG || strstr(dc_error_text(&err), rows[i].named) == NULL) {
+            fail_msg("row %zu: %s", i, dc_error_text(&err));
+        }
+    }
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(it_starts_with_a_light_answer_the_members_and_the_same_place),
+        TEST(without_the_city_it_waits_and_later_keeps_the_mapping_of_before),
+        TEST(rooms_that_cannot_be_joined_hold_up_nobody),
+        TEST(a_limit_of_joins_is_kept_to),
+        TEST(a_refused_token_and_a_strangers_are_down_until_they_are_right),
+        TEST(a_place_that_is_not_known_any_more_is_a_new_start_and_nobody_goes),
+        TEST(answers_that_make_no_sense_are_asked_for_again_from_the_same_place),
+        TEST(after_some_unreadable_answers_it_starts_over),
+        TEST(what_was_lost_without_a_word_is_found),
+        TEST(settings_without_their_partners_are_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
