@@ -124,7 +124,7 @@ static void make_ids(struct dc_slice id)
     require(dc_matrix_id_split(dc_strbuf_slice(&out), '@', &local, &server));
     require(dc_slice_eq(server, DC_S("example.org")));
     struct dc_strbuf back = {0};
-    enum dc_matrix_owner owner =
+    enum dc_matrix_account_kind owner =
         dc_matrix_account_of(dc_strbuf_slice(&out), DC_S("example.org"), &back);
     require(owner != DC_MATRIX_RESIDENT || dc_slice_eq(dc_strbuf_slice(&back), id));
     require(id.len == 0 || owner != DC_MATRIX_STRANGER);

@@ -121,7 +121,7 @@ static bool is_ours(struct dc_slice daarion_user_id, struct dc_slice server_name
     return is_same;
 }
 
-enum dc_matrix_owner dc_matrix_account_of(struct dc_slice matrix_user_id,
+enum dc_matrix_account_kind dc_matrix_account_of(struct dc_slice matrix_user_id,
                                             struct dc_slice server_name,
                                             struct dc_strbuf *daarion_user_id)
 {

@@ -27,14 +27,14 @@ void dc_matrix_user_id(struct dc_slice daarion_user_id, struct dc_slice server_n
                        struct dc_strbuf *out);
 void dc_matrix_room_alias(struct dc_slice slug, struct dc_slice server_name, struct dc_strbuf *out);
 
-enum dc_matrix_owner {
+enum dc_matrix_account_kind {
     DC_MATRIX_STRANGER, /* nobody's whom the city has made an account for */
     DC_MATRIX_RESIDENT, /* *daarion_user_id is his id */
     DC_MATRIX_HASHED,   /* a resident's, whose id is too long to stand in it */
 };
 /* Whose account that is on this server: undoes dc_matrix_user_id(), and takes nothing else that
  * looks similar. Appends to *daarion_user_id; an account of an empty id is a stranger's. */
-enum dc_matrix_owner dc_matrix_account_of(struct dc_slice matrix_user_id,
+enum dc_matrix_account_kind dc_matrix_account_of(struct dc_slice matrix_user_id,
                                             struct dc_slice server_name,
                                             struct dc_strbuf *daarion_user_id);
 

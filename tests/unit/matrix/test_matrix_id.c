@@ -215,7 +215,7 @@ static void an_account_is_its_residents_and_nobody_elses(void **state)
 {
     static const struct {
         const char *account;
-        enum dc_matrix_owner owner;
+        enum dc_matrix_account_kind owner;
         const char *id;
     } rows[] = {
         {"@daarion.u__123:example.org", DC_MATRIX_RESIDENT, "u_123"},
@@ -256,7 +256,7 @@ static void an_account_is_its_residents_and_nobody_elses(void **state)
     for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
         struct dc_strbuf id = {0};
         dc_strbuf_add(&id, DC_S("kept "));
-        enum dc_matrix_owner owner =
+        enum dc_matrix_account_kind owner =
             dc_matrix_account_of(dc_slice_z(rows[i].account), DC_S("example.org"), &id);
         struct dc_slice got = dc_strbuf_slice(&id);
         assert_true(dc_slice_take_prefix(&got, DC_S("kept ")));
