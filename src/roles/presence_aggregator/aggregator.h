@@ -314,6 +314,8 @@ enum dc_status dc_agg_matrix_presence(struct dc_aggregator *a, struct dc_slice u
 /* Appends his Matrix id; false: he is not known to have one. */
 bool dc_agg_matrix_user(const struct dc_aggregator *a, struct dc_slice user_id,
                         struct dc_strbuf *out);
+/* What he calls himself, or is called by his Matrix id; may be empty. Borrowed for the moment. */
+struct dc_slice dc_agg_name(const struct dc_aggregator *a, const struct dc_presence_user_state *u);
 /* "name" of "@name:server" of our own homeserver; DC_SLICE_NULL: he is none of it. */
 struct dc_slice dc_agg_matrix_localpart(const struct dc_aggregator *a, struct dc_slice user_id);
 /* False, and both NULL: the city's room is no Matrix room. */

@@ -35,7 +35,8 @@ static void on_membership(struct dc_ms *ms, struct dc_ms_room *room,
                !dc_matrix_id_split(event->state_key, '@', &localpart, &server)) {
         ms->left_out->value++;
     } else if (!dc_ms_is_nobody(ms, event->state_key)) {
-        dc_ms_member_set(room, event->state_key, dc_slice_eq(membership, DC_S("join")));
+        dc_ms_member_set(room, event->state_key, dc_slice_eq(membership, DC_S("join")),
+                         dc_matrix_read_text(event->content, "displayname"));
     }
 }
 

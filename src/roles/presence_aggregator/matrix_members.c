@@ -26,13 +26,16 @@ static enum dc_status tell(struct dc_ms_room *room, const struct dc_ms_person *p
     return st;
 }
 
-static void add(struct dc_ms_room *room, struct dc_slice mxid)
+static void add(struct dc_ms_room *room, struct dc_slice mxid, struct dc_slice name)
 {
     struct dc_ms *ms = room->ms;
     struct dc_ms_person *p = dc_ms_person_need(ms, mxid);
     if (p == NULL) {
         ms->left_out->value++;
-    } else if (tell(room, p, true) != DC_OK) {
+        return;
+    }
+    dc_ms_person_call(p, name);
+    if (tell(room, p, true) != DC_OK) {
         ms->left_out->value++;
         dc_ms_person_release(ms, p);
     } else {
@@ -51,13 +54,16 @@ static void removed(struct dc_ms_room *room, struct dc_ms_person *p)
     dc_ms_person_release(room->ms, p);
 }
 
-void dc_ms_member_set(struct dc_ms_room *room, struct dc_slice mxid, bool is_member)
+void dc_ms_member_set(struct dc_ms_room *room, struct dc_slice mxid, bool is_member,
+                      struct dc_slice name)
 {
     struct dc_ms_person *p = dc_map_get(&room->members, mxid);
     room->version++;
     if (is_member && p == NULL) {
-        add(room, mxid);
-    } else if (!is_member && p != NULL) {
+        add(room, mxid, name);
+    } else if (is_member) {
+        dc_ms_person_call(p, name);
+    } else if (p != NULL) {
         (void)dc_map_remove(&room->members, mxid);
         removed(room, p);
     }
@@ -91,7 +97,7 @@ void dc_ms_members_whole(struct dc_ms_room *room, json_t *joined)
         if (!dc_matrix_id_split(mxid, '@', &localpart, &server)) {
             room->ms->left_out->value++;
         } else if (dc_map_get(&room->members, mxid) == NULL && !dc_ms_is_nobody(room->ms, mxid)) {
-            add(room, mxid);
+            add(room, mxid, dc_matrix_read_text(json_object_iter_value(at), "display_name"));
         }
     }
     dc_agg_fed(room->ms->a);

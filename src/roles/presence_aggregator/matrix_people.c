@@ -59,11 +59,33 @@ struct dc_ms_person *dc_ms_person_need(struct dc_ms *ms, struct dc_slice mxid)
     return p;
 }
 
+static void person_free(struct dc_ms_person *p)
+{
+    dc_ms_person_call(p, DC_SLICE_NULL);
+    dc_free(p);
+}
+
+/* Too long a name is none. */
+void dc_ms_person_call(struct dc_ms_person *p, struct dc_slice name)
+{
+    char *old = (char *)(uintptr_t)p->name.ptr;
+    if (name.len > DC_PRESENCE_ID_MAX || dc_slice_eq(name, p->name)) {
+        return;
+    }
+    p->name = DC_SLICE_NULL;
+    if (name.len > 0) {
+        char *text = dc_alloc(name.len);
+        memcpy(text, name.ptr, name.len);
+        p->name = dc_slice_make(text, name.len);
+    }
+    dc_free(old);
+}
+
 void dc_ms_person_release(struct dc_ms *ms, struct dc_ms_person *p)
 {
     if (p->n_rooms == 0 && p->status == DC_PRESENCE_OFFLINE) {
         (void)dc_map_remove(&ms->people, p->mxid);
-        dc_free(p);
+        person_free(p);
     }
 }
 
@@ -166,7 +188,7 @@ void dc_ms_people_whole(struct dc_ms *ms)
         }
         if (p->n_rooms == 0 && p->status == DC_PRESENCE_OFFLINE) {
             dc_map_remove_at(&ms->people, &it);
-            dc_free(p);
+            person_free(p);
         }
     }
 }
@@ -230,6 +252,18 @@ bool dc_agg_matrix_user(const struct dc_aggregator *a, struct dc_slice user_id,
     return dc_strbuf_ok(out) && dc_ms_person_find(ms, dc_strbuf_slice(out)) != NULL;
 }
 
+struct dc_slice dc_agg_name(const struct dc_aggregator *a, const struct dc_presence_user_state *u)
+{
+    struct dc_slice localpart;
+    struct dc_slice server;
+    if (u->username.len > 0 || !dc_matrix_id_split(u->user_id, '@', &localpart, &server)) {
+        return u->username;
+    }
+    const struct dc_ms_person *p =
+        a->matrix == NULL ? NULL : dc_ms_person_find(a->matrix, u->user_id);
+    return p != NULL && p->name.len > 0 ? p->name : localpart;
+}
+
 struct dc_slice dc_agg_matrix_localpart(const struct dc_aggregator *a, struct dc_slice user_id)
 {
     struct dc_slice localpart;
@@ -254,7 +288,7 @@ void dc_ms_people_free(struct dc_ms *ms)
     struct dc_map_iter it = {0};
     void *value;
     while (dc_map_next(&ms->people, &it, NULL, &value)) {
-        dc_free(value);
+        person_free(value);
     }
     dc_map_free(&ms->people);
 }

@@ -91,6 +91,7 @@ static void room_drop(struct dc_ms_room *room)
 {
     struct dc_ms *ms = room->ms;
     DC_LOG_INFO_EVENT(ms->a->ctx->log, "presence.matrix_room_gone", DC_LF_T("room", room->slug));
+    ms->n_strange += room->is_joined; /* we are still there */
     dc_ms_members_clear(room);
     dc_ms_room_settle(room);
     ms->n_unknown -= room->unknown_since_ms != 0;
@@ -112,7 +113,9 @@ static void room_moved(struct dc_ms_room *room)
     struct dc_ms *ms = room->ms;
     DC_LOG_INFO_EVENT(ms->a->ctx->log, "presence.matrix_room_moved", DC_LF_T("room", room->slug),
                       DC_LF_T("matrix_room_id", room->mxid));
+    ms->n_strange += room->is_joined; /* the old one */
     dc_ms_room_self(room, false);
+    room->was_joined = false;
     room->version++;
     room->due_ms = 0;
     dc_backoff_reset(&room->pause);

@@ -31,6 +31,7 @@
 /* Somebody whom the homeserver has put into a room, or has called other than offline. */
 struct dc_ms_person {
     struct dc_slice mxid, id; /* id: how the core knows him; both in text */
+    struct dc_slice name;     /* what he calls himself, of its own memory; may be empty */
     enum dc_presence_status status;
     uint64_t heard; /* the clock of dc_ms.heard when his status was told last; 0: never */
     uint32_t n_rooms;
@@ -192,8 +193,9 @@ DC_MUST_USE enum dc_status dc_ms_rooms_joined(struct dc_ms *ms, const json_t *an
                                               struct dc_error *err);
 /* We are in it, or no longer. */
 void dc_ms_room_self(struct dc_ms_room *room, bool is_joined);
-/* One person of it, as told now. */
-void dc_ms_member_set(struct dc_ms_room *room, struct dc_slice mxid, bool is_member);
+/* One person of it, as told now. name: what he calls himself there; may be empty. */
+void dc_ms_member_set(struct dc_ms_room *room, struct dc_slice mxid, bool is_member,
+                      struct dc_slice name);
 /* Nobody is in it as far as we know. */
 void dc_ms_members_clear(struct dc_ms_room *room);
 /* joined: the object of joined_members. */
@@ -208,6 +210,7 @@ bool dc_ms_is_nobody(const struct dc_ms *ms, struct dc_slice mxid);
 struct dc_ms_person *dc_ms_person_find(const struct dc_ms *ms, struct dc_slice mxid);
 /* NULL: he cannot be counted. */
 struct dc_ms_person *dc_ms_person_need(struct dc_ms *ms, struct dc_slice mxid);
+void dc_ms_person_call(struct dc_ms_person *p, struct dc_slice name);
 /* He is in one room more, or less. */
 void dc_ms_person_rooms(struct dc_ms *ms, struct dc_ms_person *p, bool is_more);
 /* Forgets somebody of whom nothing is known any more. */

@@ -88,15 +88,16 @@ static void move_to(struct dc_list *list, struct dc_list *link)
 bool dc_mirror_user_said(struct dc_mirror *m, const struct dc_presence_user_state *u)
 {
     struct dc_mirror_user *old = dc_map_get(&m->users, u->user_id);
+    struct dc_slice name = dc_agg_name(m->a, u);
     bool is_same = false;
     if (u->status == DC_PRESENCE_OFFLINE) {
         is_same = old == NULL || old->status == DC_PRESENCE_OFFLINE;
     } else if (old != NULL) {
-        is_same = old->status == u->status && old->gen >= m->user_gen &&
-                  dc_slice_eq(old->username, u->username);
+        is_same =
+            old->status == u->status && old->gen >= m->user_gen && dc_slice_eq(old->username, name);
     }
     if (!is_same) {
-        old = user_put(m, u->user_id, u->username, u->status, m->a->gen);
+        old = user_put(m, u->user_id, name, u->status, m->a->gen);
     }
     if (old != NULL) {
         move_to(&m->done_users, &old->link);

@@ -123,10 +123,11 @@ static void write_cause(const struct dc_aggregator *a, struct dc_jsonw *w)
     }
 }
 
-static void write_person(struct dc_jsonw *w, const struct dc_presence_user_state *u)
+static void write_person(const struct dc_aggregator *a, struct dc_jsonw *w,
+                         const struct dc_presence_user_state *u)
 {
     dc_jsonw_key_text(w, "user_id", u->user_id);
-    dc_jsonw_key_text(w, "username", u->username);
+    dc_jsonw_key_text(w, "username", dc_agg_name(a, u));
     dc_jsonw_key_text(w, "status", dc_slice_z(dc_presence_status_name(u->status)));
 }
 
@@ -145,7 +146,7 @@ void dc_agg_publish_user(struct dc_aggregator *a, const struct dc_presence_user_
     dc_jsonw_key_text(&w, "matrix_user_id",
                       dc_agg_matrix_user(a, u->user_id, &mxid) ? dc_strbuf_slice(&mxid)
                                                                : DC_SLICE_NULL);
-    write_person(&w, u);
+    write_person(a, &w, u);
     dc_jsonw_key_i64(&w, "last_active_ts", u->last_active.ms);
     write_cause(a, &w);
     finish(a, a->gen, &w);
@@ -198,7 +199,7 @@ static void on_member(void *data, struct dc_slice room_id, const struct dc_prese
     dc_jsonw_object(&w);
     dc_jsonw_key_text(&w, "change", dc_slice_z(words[change]));
     dc_jsonw_key_text(&w, "room_id", room_id);
-    write_person(&w, u);
+    write_person(a, &w, u);
     finish(a, a->member_gen, &w);
     member_event(a, DC_S("city.member."), room_id, &out);
 }
@@ -216,7 +217,7 @@ static void on_typing(void *data, struct dc_slice room_id, const struct dc_prese
     dc_jsonw_object(&w);
     dc_jsonw_key_bool(&w, "typing", is_typing);
     dc_jsonw_key_text(&w, "room_id", room_id);
-    write_person(&w, u);
+    write_person(a, &w, u);
     finish(a, a->member_gen, &w);
     member_event(a, DC_S("city.typing."), room_id, &out);
 }
@@ -225,7 +226,7 @@ void dc_agg_write_member(const struct dc_aggregator *a, struct dc_slice room_id,
                          const struct dc_presence_user_state *u, struct dc_jsonw *w)
 {
     dc_jsonw_object(w);
-    write_person(w, u);
+    write_person(a, w, u);
     if (dc_presence_is_typing(a->core, u->user_id, room_id)) {
         dc_jsonw_key_bool(w, "typing", true);
     }
@@ -260,12 +261,17 @@ static void write_ids(struct dc_jsonw *w, const char *key_z, const struct dc_sli
     dc_jsonw_end(w);
 }
 
+struct sample {
+    const struct dc_aggregator *a;
+    struct dc_jsonw *w;
+};
+
 static void write_online_user(void *data, const struct dc_presence_user_state *u)
 {
-    struct dc_jsonw *w = data;
-    dc_jsonw_object(w);
-    write_person(w, u);
-    dc_jsonw_end(w);
+    const struct sample *sample = data;
+    dc_jsonw_object(sample->w);
+    write_person(sample->a, sample->w, u);
+    dc_jsonw_end(sample->w);
 }
 
 /* Behind it stands what changes all the time: see dc_agg_room_state(). */
@@ -291,6 +297,7 @@ static void publish_room(struct dc_aggregator *a, const struct dc_presence_room_
     struct dc_slice matrix_room_id;
     struct dc_slice matrix_room_alias;
     struct dc_jsonw w;
+    struct sample sample = {a, &w};
     (void)dc_agg_matrix_room(a, r->room_id, &matrix_room_id, &matrix_room_alias);
     dc_jsonw_init(&w, &out);
     dc_jsonw_object(&w);
@@ -305,7 +312,7 @@ static void publish_room(struct dc_aggregator *a, const struct dc_presence_room_
     write_ids(&w, "typing_users", r->typing_users, r->n_typing_users);
     dc_jsonw_key(&w, "online_users");
     dc_jsonw_array(&w);
-    dc_presence_room_members(a->core, r->room_id, DC_PRESENCE_SAMPLE, write_online_user, &w);
+    dc_presence_room_members(a->core, r->room_id, DC_PRESENCE_SAMPLE, write_online_user, &sample);
     dc_jsonw_end(&w);
     dc_jsonw_key_i64(&w, "last_event_ts", r->last_event.ms);
     write_cause(a, &w);

@@ -9,7 +9,7 @@ export class NatsListener {
   /** url: nats://user:password@127.0.0.1:PORT */
   static async open(url, subject) {
     const listener = new NatsListener();
-    listener.messages = []; // {subject, json}
+    listener.messages = []; // {subject, json}, unless onMessage(message) is set
     const { hostname, port, username: user, password: pass } = new URL(url);
     listener.socket = net.connect(Number(port), hostname);
     listener.socket.on('data', (data) => listener.#take(data));
@@ -37,7 +37,12 @@ export class NatsListener {
         if (this.#input.length < next + length + 2) {
           return;
         }
-        this.messages.push({ subject, json: JSON.parse(this.#input.subarray(next, next + length).toString()) });
+        const message = { subject, json: JSON.parse(this.#input.subarray(next, next + length).toString()) };
+        if (this.onMessage) {
+          this.onMessage(message);
+        } else {
+          this.messages.push(message);
+        }
         next += length + 2;
       } else if (verb === 'PING') {
         this.socket.write('PONG\r\n');

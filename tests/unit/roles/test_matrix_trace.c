@@ -476,7 +476,7 @@ static void who_is_not_named_any_more_is_offline_unless_heard_since(void **state
     map_rooms(rig, "room_plaza|plaza|" PLAZA ";room_news|news|" NEWS);
     struct dc_ms_room *news = dc_ms_room_find(rig->ms, DC_S(NEWS));
     dc_ms_room_self(dc_ms_room_find(rig->ms, DC_S(PLAZA)), true);
-    dc_ms_member_set(news, DC_S("@shielded:x"), true);
+    dc_ms_member_set(news, DC_S("@shielded:x"), true, DC_SLICE_NULL);
     say(rig, "@gone:x", "online");
     say(rig, "@stays:x", "online");
     say(rig, "@shielded:x", "online");
@@ -495,19 +495,44 @@ static void who_is_not_named_any_more_is_offline_unless_heard_since(void **state
     assert_int_equal(dc_presence_user_get(core, DC_S("@shielded:x")), DC_PRESENCE_ONLINE);
 }
 
+static void somebody_is_called_as_he_calls_himself(void **state)
+{
+    struct matrix_rig *rig = *state;
+    map_rooms(rig, "room_plaza|plaza|" PLAZA);
+    const struct dc_presence_user_state resident = {.user_id = DC_S("u_1"), .username = DC_S("Її")};
+    const struct dc_presence_user_state iva = {.user_id = DC_S("@iva:x")};
+    assert_true(dc_slice_eq(dc_agg_name(&rig->a, &resident), DC_S("Її")));
+    assert_true(dc_slice_eq(dc_agg_name(&rig->a, &iva), DC_S("iva")));
+    static const char *const names[] = {"Іва", "Іва Друга"};
+    for (size_t i = 0; i < DC_ARRAY_LEN(names); i++) {
+        char text[600];
+        snprintf(text, sizeof(text),
+                 MEMBER("\"@iva:x\"", "{\"membership\":\"join\",\"displayname\":\"%s\"}"),
+                 names[i]);
+        json_t *json = json_of(text);
+        apply(rig, json);
+        json_decref(json);
+        assert_true(dc_slice_eq(dc_agg_name(&rig->a, &iva), dc_slice_z(names[i])));
+    }
+    json_t *json = json_of(MEMBER("\"@iva:x\"", "{\"membership\":\"join\",\"displayname\":7}"));
+    apply(rig, json);
+    json_decref(json);
+    assert_true(dc_slice_eq(dc_agg_name(&rig->a, &iva), DC_S("iva")));
+}
+
 static void the_mode_is_learnt_from_evidence(void **state)
 {
     struct matrix_rig *rig = *state;
     map_rooms(rig, "room_plaza|plaza|" PLAZA);
     struct dc_ms_room *plaza = dc_ms_room_find(rig->ms, DC_S(PLAZA));
     dc_ms_room_self(plaza, true);
-    dc_ms_member_set(plaza, DC_S("@alice:x"), true);
+    dc_ms_member_set(plaza, DC_S("@alice:x"), true, DC_SLICE_NULL);
     rig->ms->has_picture = true;
     assert_string_equal(dc_ms_mode_word(rig->ms->mode), "unknown");
     say(rig, "@alice:x", "online");
     assert_string_equal(dc_ms_mode_word(rig->ms->mode), "rooms");
     /* Nobody will tell of her any more. */
-    dc_ms_member_set(plaza, DC_S("@alice:x"), false);
+    dc_ms_member_set(plaza, DC_S("@alice:x"), false, DC_SLICE_NULL);
     assert_int_equal(dc_presence_totals_get(rig->a.core).online, 0);
     say(rig, "@nowhere:x", "online");
     assert_string_equal(dc_ms_mode_word(rig->ms->mode), "router");
@@ -530,6 +555,7 @@ int main(void)
         TEST(an_answer_without_a_place_to_go_on_from_is_refused_whole),
         TEST(a_residents_account_is_the_resident),
         TEST(who_is_not_named_any_more_is_offline_unless_heard_since),
+        TEST(somebody_is_called_as_he_calls_himself),
         TEST(the_mode_is_learnt_from_evidence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
