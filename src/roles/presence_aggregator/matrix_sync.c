@@ -185,8 +185,9 @@ static void take_poll(struct dc_ms *ms, const struct dc_matrix_answer *answer)
     keep_place(ms, next_batch);
     ms->bad_answers = 0;
     ms->step_due_ms = 0;
-    if (is_same && took_ms * 2 < held_ms) {
-        again_later(ms, 0); /* whoever answers so does not hold polls: no race */
+    /* A long poll that tells nothing at once, again and again, would be a race. */
+    if (is_same && ms->held_ms == ms->poll_ms && took_ms * 2 < held_ms) {
+        again_later(ms, 0);
     } else {
         dc_backoff_reset(&ms->pause);
     }

@@ -309,6 +309,23 @@ static void answers_that_make_no_sense_are_asked_for_again_from_the_same_place(v
     assert_int_equal(w->n_initial, 1);
 }
 
+static void a_homeserver_that_does_not_hold_polls_is_not_asked_in_a_race(void **state)
+{
+    struct world *w = *state;
+    w->n_polls = DC_ARRAY_LEN(w->polls);
+    for (size_t i = 0; i < w->n_polls; i++) {
+        w->polls[i] = (struct say){200, "{\"next_batch\":\"s0\"}"};
+    }
+    matrix_rig_start(&w->rig, w->url);
+    RUN_UNTIL(&w->rig.f, w->polled == 4);
+    assert_true(w->rig.ms->pause.attempt >= 3);
+    /* It is only slower, not failing; and what is new resets it. */
+    w->n_polls = 4;
+    tell(w, 200, "{\"next_batch\":\"s1\"}");
+    settle(w);
+    assert_int_equal(w->rig.ms->pause.attempt, 0);
+}
+
 /* A place that gives an answer that cannot be read gives it again. */
 static void after_some_unreadable_answers_it_starts_over(void **state)
 {
@@ -401,6 +418,7 @@ int main(void)
         TEST(a_refused_token_and_a_strangers_are_down_until_they_are_right),
         TEST(a_place_that_is_not_known_any_more_is_a_new_start_and_nobody_goes),
         TEST(answers_that_make_no_sense_are_asked_for_again_from_the_same_place),
+        TEST(a_homeserver_that_does_not_hold_polls_is_not_asked_in_a_race),
         TEST(after_some_unreadable_answers_it_starts_over),
         TEST(what_was_lost_without_a_word_is_found),
         TEST(settings_without_their_partners_are_named),
