@@ -58,6 +58,23 @@ describe('daarion up --workers', () => {
     assert.equal(ports('internal').size, 3);
   });
 
+  test('two of the three have an aggregator: one leads, one stands by', async () => {
+    const ports = city.events.filter(({ event, listener }) => event === 'server.listening' && listener === 'internal')
+      .map(({ port }) => port);
+    const roles = async () => {
+      const answers = await Promise.all(ports.map((port) => fetch(`http://127.0.0.1:${port}/internal/presence/health`)));
+      return Promise.all(answers.map(async (answer) => (answer.status === 404 ? 'none' : (await answer.json()).role)));
+    };
+    let seen;
+    for (const deadline = performance.now() + 30_000; performance.now() < deadline;) {
+      seen = (await roles()).sort();
+      if (seen.join() === 'leader,none,standby') {
+        return;
+      }
+    }
+    assert.fail(`the workers are ${seen}`);
+  });
+
   test('clients of different workers talk, and one that is killed is started again', async () => {
     const user = makeUser('Оля');
     const api = new Client(city.publicUrl, user);

@@ -59,6 +59,7 @@ enum dc_agg_phase { DC_AGG_STANDBY, DC_AGG_READING, DC_AGG_WAITING, DC_AGG_LEADI
 struct dc_mirror;
 struct dc_ms;
 struct dc_heartbeat;
+struct dc_ms;
 
 /* Saying everything. Stages in order; a resynchronisation has some of them. */
 enum dc_sweep_stage {
