@@ -39,10 +39,12 @@ void dc_agg_refresh_sources(struct dc_aggregator *a)
 
 /* --- time --- */
 
+/* Never nothing at all: libuv would run such a timer again in the same turn, and what is done in
+ * slices would be done at once. */
 static uint64_t wait_ms(const struct dc_aggregator *a, int64_t due_ms)
 {
     int64_t now_ms = dc_agg_now_ms(a);
-    return due_ms > now_ms ? (uint64_t)(due_ms - now_ms) : 0;
+    return due_ms > now_ms ? (uint64_t)(due_ms - now_ms) : 1;
 }
 
 /* The core says when it is to be called next. */
@@ -100,15 +102,19 @@ static void on_tick(struct dc_timer *t)
     dc_agg_arm_clock(a); /* somebody may have begun to fade */
 }
 
-/* What has faded: the leader lets the stream forget it, and nobody keeps an idle room. */
+/* What has faded: the leader lets the stream forget it, and nobody keeps an idle room.  What a turn
+ * does not reach is due at once. */
 static void forget_faded(struct dc_aggregator *a)
 {
     struct dc_strbuf id = {0};
     struct dc_strbuf subject = {0};
-    while (dc_fade_take(&a->user_fade, dc_agg_now_ms(a), &id, &subject)) {
+    size_t n = 0;
+    for (; n < DC_AGG_TURN_STEPS && dc_fade_take(&a->user_fade, dc_agg_now_ms(a), &id, &subject);
+         n++) {
         dc_agg_forget(a, dc_strbuf_slice(&subject));
     }
-    while (dc_fade_take(&a->room_fade, dc_agg_now_ms(a), &id, &subject)) {
+    for (; n < DC_AGG_TURN_STEPS && dc_fade_take(&a->room_fade, dc_agg_now_ms(a), &id, &subject);
+         n++) {
         dc_agg_forget(a, dc_strbuf_slice(&subject));
         if (dc_presence_room_is_idle(a->core, dc_strbuf_slice(&id))) {
             dc_presence_room_remove(a->core, dc_strbuf_slice(&id));
@@ -118,12 +124,17 @@ static void forget_faded(struct dc_aggregator *a)
     dc_strbuf_free(&subject);
 }
 
+/* Each is closed, goes offline and leaves some rooms. */
+#define HELD_A_TURN (DC_AGG_TURN_STEPS / 4)
+
 /* Who was held and has not come back is gone. */
 static void end_held(struct dc_aggregator *a)
 {
     struct dc_strbuf user_id = {0};
     struct dc_strbuf session_id = {0};
-    while (!a->are_leases_held && dc_fade_take(&a->held, dc_agg_now_ms(a), &user_id, &session_id)) {
+    for (size_t n = 0; n < HELD_A_TURN && !a->are_leases_held &&
+                       dc_fade_take(&a->held, dc_agg_now_ms(a), &user_id, &session_id);
+         n++) {
         dc_presence_session_close(a->core, dc_strbuf_slice(&session_id), true, dc_agg_now(a));
     }
     dc_strbuf_free(&user_id);
@@ -212,6 +223,7 @@ static enum dc_status make_core(struct dc_aggregator *a, struct dc_error *err)
 
 static void free_core(struct dc_aggregator *a)
 {
+    dc_mirror_free(a);
     dc_presence_destroy(a->core);
     dc_fade_free(&a->user_fade);
     dc_fade_free(&a->room_fade);
@@ -235,6 +247,7 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     a->ctx = ctx;
     make_metrics(a);
     dc_sweep_init(a);
+    dc_mirror_init(a);
     enum dc_status st = make_core(a, err);
     if (st == DC_OK) {
         st = dc_agg_heartbeat_create(a, err);
