@@ -273,6 +273,9 @@ static size_t bury(struct dc_aggregator *a, size_t max)
     for (; n < max && !dc_list_is_empty(&a->dead_rooms); n++) {
         room_free(DC_LIST_ENTRY(a->dead_rooms.next, struct dc_mirror_room, link));
     }
+    /* A large request makes the allocator sort what has been freed: these few now, and not a
+     * hundred thousand of them (13 ms) when somebody asks for some kilobytes later. */
+    dc_free(dc_realloc(NULL, 4096));
     return n;
 }
 

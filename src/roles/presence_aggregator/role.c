@@ -125,7 +125,7 @@ static void forget_faded(struct dc_aggregator *a)
 }
 
 /* Each is closed, goes offline and leaves some rooms. */
-#define HELD_A_TURN (DC_AGG_TURN_STEPS / 4)
+#define HELD_A_TURN (DC_AGG_TURN_STEPS / 2)
 
 /* Who was held and has not come back is gone. */
 static void end_held(struct dc_aggregator *a)

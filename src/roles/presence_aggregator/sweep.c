@@ -7,7 +7,7 @@
 /* Members in one message: with the longest of names it fits the bus (bus/bus.h), as the JSON of a
  * member has less than 2.2 KB. */
 #define MEMBERS_A_PART 100
-#define STEPS_A_PART   16
+#define STEPS_A_PART   32
 /* Reading a room's payload with its sample of people, and holding one of them in it. */
 #define STEPS_A_PAYLOAD 4
 #define STEPS_A_HELD    2
