@@ -4,6 +4,9 @@
 #include "base/mem.h"
 #include "roles/presence_aggregator/aggregator.h"
 
+/* Of sessions that end together, as those of a gateway that has died; then others have their turn.
+ */
+#define TICK_STEPS (4 * DC_AGG_TURN_STEPS)
 /* Rooms are remembered longer: they come back to life more often than people do. */
 #define ROOM_FADES 10
 
@@ -212,7 +215,8 @@ static enum dc_status make_core(struct dc_aggregator *a, struct dc_error *err)
                                     .max_users = DC_AGG_MAX_USERS,
                                     .max_rooms = DC_AGG_MAX_ROOMS,
                                     .max_sessions = DC_AGG_MAX_SESSIONS,
-                                    .max_rooms_per_user = DC_AGG_MAX_ROOMS_PER_USER};
+                                    .max_rooms_per_user = DC_AGG_MAX_ROOMS_PER_USER,
+                                    .tick_steps = TICK_STEPS};
     dc_random_fill(NULL, opts.hash_seed, sizeof(opts.hash_seed));
     int64_t fade_ms = settings->presence_forget_ms > 0 ? settings->presence_forget_ms : 60000;
     dc_fade_init(&a->user_fade, fade_ms, DC_AGG_MAX_USERS, opts.hash_seed);
