@@ -15,7 +15,7 @@
 #define SMALL_CAP 4096
 /* Slots looked at in one step.  A new table has room for a quarter of its slots before it is full,
  * and the old one has at most eight times as many (when shrinking): 32 would be just enough. */
-#define SLOTS_A_STEP 64
+#define SLOTS_A_STEP 128
 
 /* In a slot without a value the hash says why: never used, or a tombstone. */
 #define HASH_EMPTY 0

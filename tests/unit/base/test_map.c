@@ -310,7 +310,7 @@ static void crowd_change(struct crowd *c, size_t i, bool is_in)
         assert_int_equal(c->m.old_pos, 0);
     } else if (before.old != NULL) {
         size_t end = c->m.old == NULL ? before.old_cap : c->m.old_pos;
-        assert_true(end - before.old_pos <= 64);
+        assert_true(end - before.old_pos <= 128);
     }
     assert_true(c->m.old == NULL || c->m.old_cap > 4096);
     check_shape(&c->m);
@@ -328,7 +328,7 @@ static void a_large_table_changes_its_size_in_small_steps(void **state)
         if (!was_moving && c->m.old != NULL) {
             n_moves++;
             check_crowd(c); /* nothing has moved yet */
-        } else if (was_moving && seeded_below(&r, 64) == 0) {
+        } else if (was_moving && seeded_below(&r, 32) == 0) {
             check_crowd(c); /* some */
             size_t gone = seeded_below(&r, i);
             crowd_change(c, gone, false); /* out of either table, and back */
