@@ -1,7 +1,8 @@
 /* Hash map from byte strings to pointers, open addressing, SipHash with a seed per map (keys come
  * from strangers).  Keys are borrowed: they must live inside the value's object (usual) or outlive
  * the entry.  Any insert or remove invalidates iteration, except dc_map_remove of the current entry
- * through the iterator. */
+ * through the iterator.  No call does much work: a large table that has to change its size is left
+ * a few slots at a time, by the inserts and removes that follow. */
 #ifndef DC_BASE_MAP_H
 #define DC_BASE_MAP_H
 
@@ -13,6 +14,8 @@ struct dc_map {
     struct dc_map_slot *slots;
     size_t count, tombs, cap; /* cap is 0 or a power of two */
     uint64_t seed[2];
+    struct dc_map_slot *old; /* the table before, of which the slots from old_pos on still count */
+    size_t old_cap, old_pos;
 };
 
 /* No allocation. seed: any 16 random bytes (dc_random); tests may fix it. */
@@ -25,6 +28,9 @@ void *dc_map_get(const struct dc_map *m, struct dc_slice key);
 void *dc_map_put(struct dc_map *m, struct dc_slice key, void *value);
 /* Returns the value removed or NULL. */
 void *dc_map_remove(struct dc_map *m, struct dc_slice key);
+
+/* Of the tables. */
+size_t dc_map_bytes(const struct dc_map *m);
 
 struct dc_map_iter {
     size_t pos;

@@ -4,8 +4,10 @@
 #include "base/random.h"
 #include "bus/bus_memory_priv.h"
 
-/* Steps of one turn (messages looked at or handed out); then others have their turn. */
-#define TURN_BUDGET 4096
+/* Steps of one turn (a message looked at, or handed to one subscriber); then others have their
+ * turn. A subscriber may need some tens of microseconds for a message, and a turn should not take 5
+ * ms. */
+#define TURN_BUDGET 128
 
 static struct dc_bus_memory *memory_of(struct dc_bus *bus)
 {
@@ -301,22 +303,28 @@ static bool wants(const struct dc_bus_msub *s, const struct dc_bus_mmsg *m)
     return m->sequence != 0 ? m->sequence > s->cursor.pos : m->order >= s->since_order;
 }
 
-/* To everybody who wanted it when its turn came; callbacks may change the subscriptions. */
-static void hand_out(struct dc_bus_memory *b, const struct dc_bus_mmsg *m)
+/* To everybody who wanted it when its turn came; callbacks may change the subscriptions.  Returns
+ * how many they were. */
+static size_t hand_out(struct dc_bus_memory *b, const struct dc_bus_mmsg *m)
 {
+    size_t n = 0;
     b->n_matched = 0;
     dc_bus_index_match(&b->index, dc_bus_mmsg_subject(m), collect, b);
     for (size_t i = 0; i < b->n_matched; i++) {
         struct dc_bus_msub *s = b->matched[i];
         if (!b->is_closing && wants(s, m)) {
             deliver(s, m);
+            n++;
         }
         dc_bus_msub_release(s);
     }
+    return n;
 }
 
-static void finish_first(struct dc_bus_memory *b, enum dc_status st)
+/* Returns the steps that it took. */
+static size_t finish_first(struct dc_bus_memory *b, enum dc_status st)
 {
+    size_t steps = 1;
     struct dc_bus_delivery *d = DC_LIST_ENTRY(b->outgoing.next, struct dc_bus_delivery, link);
     dc_list_remove(&d->link);
     b->n_outgoing--;
@@ -324,7 +332,7 @@ static void finish_first(struct dc_bus_memory *b, enum dc_status st)
     if (d->msg != NULL) {
         b->outgoing_bytes -= d->msg->payload_len;
         if (st == DC_OK) {
-            hand_out(b, d->msg);
+            steps += hand_out(b, d->msg);
         }
         dc_bus_mmsg_unref(d->msg);
     }
@@ -336,6 +344,7 @@ static void finish_first(struct dc_bus_memory *b, enum dc_status st)
         d->cb(d->data, st, d->sequence, st == DC_OK ? NULL : &err);
     }
     dc_free(d);
+    return steps;
 }
 
 static void pump_consumers(struct dc_bus_memory *b, size_t *budget)
@@ -396,7 +405,7 @@ static void end(struct dc_bus_memory *b)
         dc_bus_msub_release(s);
     }
     while (!dc_list_is_empty(&b->outgoing)) {
-        finish_first(b, DC_CANCELED);
+        (void)finish_first(b, DC_CANCELED);
     }
     dc_turn_cancel(&b->turn);
     dc_timer_close(&b->timer, on_timer_closed);
@@ -419,13 +428,14 @@ static void on_turn(struct dc_turn *turn)
         end(b);
         return;
     }
-    size_t budget = TURN_BUDGET;
+    size_t budget = TURN_BUDGET / 2; /* a long history does not keep what is new waiting */
     tell_ready(b);
     pump_replaying(b, &budget);
+    budget += TURN_BUDGET / 2;
     /* What callbacks publish waits for the next turn. */
     for (size_t n = b->n_outgoing; n > 0 && budget > 0 && !b->is_closing; n--) {
-        budget--;
-        finish_first(b, DC_OK);
+        size_t steps = finish_first(b, DC_OK);
+        budget -= steps < budget ? steps : budget;
     }
     budget += TURN_BUDGET / 4; /* a storm of publishing does not stop the consumers */
     pump_consumers(b, &budget);

@@ -7,7 +7,7 @@
 #define BACKOFF_BASE_MS  50
 #define BACKOFF_MAX_MS   5000
 #define FAILURE_AGAIN_MS 60000 /* the same failure is logged again after this time */
-#define TURN_BUDGET      2048  /* messages handed out in one turn */
+#define TURN_BUDGET      128   /* messages handed out in one turn, of less than 5 ms */
 #define COMMAND_OVERHEAD 128
 #define JOB_MAX_BYTES    ((size_t)512 * 1024)
 

@@ -3,8 +3,6 @@
 #include "domain/presence_priv.h"
 
 #define LENGTH_MAX_MS (366ULL * 24 * 3600 * 1000)
-/* A slot of base/map.c, for the estimate of memory only: hash, key and value. */
-#define MAP_SLOT_BYTES 32
 
 const char *dc_presence_status_name(enum dc_presence_status s)
 {
@@ -249,8 +247,7 @@ struct dc_presence_counts dc_presence_counts_get(const struct dc_presence *p)
 
 size_t dc_presence_memory_bytes(const struct dc_presence *p)
 {
-    size_t slots = p->users.cap + p->rooms.cap + p->sessions.cap;
+    size_t tables = dc_map_bytes(&p->users) + dc_map_bytes(&p->rooms) + dc_map_bytes(&p->sessions);
     size_t nodes = p->typing_leases.cap + p->windows.cap;
-    return sizeof(*p) + sizeof(*p->read) + p->bytes + slots * MAP_SLOT_BYTES +
-           nodes * sizeof(void *);
+    return sizeof(*p) + sizeof(*p->read) + p->bytes + tables + nodes * sizeof(void *);
 }

@@ -98,6 +98,9 @@ struct dc_presence_opts {
     uint64_t throttle_ms;    /* 3,000 */
     /* Further ones: DC_LIMIT. None of them may be 0. */
     size_t max_users, max_rooms, max_sessions, max_rooms_per_user;
+    /* About so many reports at most are caused by a tick for each kind of what ends (sessions,
+     * typing, windows); the rest is due at once. 0: all of it, however much. */
+    size_t tick_steps;
     uint64_t hash_seed[2];
 };
 
@@ -187,8 +190,9 @@ DC_MUST_USE enum dc_status dc_presence_matrix_typing(struct dc_presence *p, stru
                                                      const struct dc_slice *user_ids, size_t n,
                                                      uint64_t ttl_ms, struct dc_presence_now now);
 
-/* Ends leases and windows that are over; returns the monotonic time of the next one, INT64_MAX:
- * none. The owner calls it then (and may call it any time). */
+/* Ends leases and windows that are over (tick_steps: some of them); returns the monotonic time of
+ * the next one, which may have passed already, INT64_MAX: none. The owner calls it then (and may
+ * call it any time). */
 int64_t dc_presence_tick(struct dc_presence *p, struct dc_presence_now now);
 /* When the next tick is due, without doing anything. */
 int64_t dc_presence_next_due_ms(const struct dc_presence *p);

@@ -189,6 +189,11 @@ void dc_presence_typing_free(struct dc_presence *p, struct dc_presence_typing *t
 /* Takes the mark out of a list that is about to be emptied. */
 void dc_presence_walk_forget(struct dc_presence *p, const struct dc_presence_room *r);
 
+static inline size_t dc_presence_tick_steps(const struct dc_presence *p)
+{
+    return p->opts.tick_steps == 0 ? SIZE_MAX : p->opts.tick_steps;
+}
+
 static inline struct dc_slice dc_presence_user_id(const struct dc_presence_user *u)
 {
     return dc_slice_make(u->id, u->id_len);

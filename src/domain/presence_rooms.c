@@ -240,11 +240,16 @@ void dc_presence_room_settle(struct dc_presence *p, struct dc_presence_room *r)
     }
 }
 
+/* A publication with its sample is worth some reports. */
+#define STEPS_A_WINDOW 8
+
 /* Windows that are over make their rooms dirty; settling publishes them with the final state. */
 void dc_presence_windows_expire(struct dc_presence *p)
 {
     struct dc_heap_node *n = NULL;
-    while ((n = dc_heap_peek(&p->windows)) != NULL && n->at_ms <= p->now.mono.ms) {
+    size_t steps = dc_presence_tick_steps(p);
+    while (steps > 0 && (n = dc_heap_peek(&p->windows)) != NULL && n->at_ms <= p->now.mono.ms) {
+        steps -= STEPS_A_WINDOW < steps ? STEPS_A_WINDOW : steps;
         struct dc_presence_room *r = DC_CONTAINER_OF(n, struct dc_presence_room, window);
         dc_heap_remove(&p->windows, n);
         if (dc_list_is_empty(&r->dirty_link)) {

@@ -221,24 +221,27 @@ void dc_presence_session_close(struct dc_presence *p, struct dc_slice session_id
     dc_presence_settle(p);
 }
 
-static void expire_list(struct dc_presence *p, struct dc_list *list)
+static void expire_list(struct dc_presence *p, struct dc_list *list, size_t steps)
 {
-    while (!dc_list_is_empty(list)) {
+    while (steps > 0 && !dc_list_is_empty(list)) {
         struct dc_presence_session *s =
             DC_LIST_ENTRY(list->next, struct dc_presence_session, lease_link);
         if (s->ends_ms > p->now.mono.ms) {
             break;
         }
+        size_t n = 1 + (size_t)s->n_joined;
+        steps -= n < steps ? n : steps;
         session_end(p, s);
     }
 }
 
 void dc_presence_sessions_expire(struct dc_presence *p)
 {
+    size_t steps = dc_presence_tick_steps(p);
     if (!p->are_leases_held) {
-        expire_list(p, &p->leases);
+        expire_list(p, &p->leases, steps);
     }
-    expire_list(p, &p->graces);
+    expire_list(p, &p->graces, steps);
 }
 
 void dc_presence_hold_leases(struct dc_presence *p, bool is_held)

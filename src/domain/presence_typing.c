@@ -166,7 +166,9 @@ enum dc_status dc_presence_matrix_typing(struct dc_presence *p, struct dc_slice 
 void dc_presence_typing_expire(struct dc_presence *p)
 {
     struct dc_heap_node *n = NULL;
-    while ((n = dc_heap_peek(&p->typing_leases)) != NULL && n->at_ms <= p->now.mono.ms) {
+    size_t steps = dc_presence_tick_steps(p);
+    while (steps-- > 0 && (n = dc_heap_peek(&p->typing_leases)) != NULL &&
+           n->at_ms <= p->now.mono.ms) {
         struct dc_presence_typing *t = DC_CONTAINER_OF(n, struct dc_presence_typing, lease);
         for (int source = 0; source < DC_TYPING_SOURCES; source++) {
             if (t->until_ms[source] <= p->now.mono.ms) {

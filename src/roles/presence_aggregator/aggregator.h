@@ -56,6 +56,10 @@
 
 enum dc_agg_phase { DC_AGG_STANDBY, DC_AGG_READING, DC_AGG_WAITING, DC_AGG_LEADING };
 
+/* How much one turn of the loop may do, so that it takes less than 5 ms of any processor: a step is
+ * about a message or a change of the core, some microseconds. */
+#define DC_AGG_TURN_STEPS 128
+
 struct dc_mirror;
 struct dc_ms;
 struct dc_heartbeat;
@@ -121,6 +125,8 @@ struct dc_aggregator {
     } other; /* the leader, when we are not */
     /* mirror.c; NULL: not needed */
     struct dc_mirror *mirror;
+    struct dc_list dead_users, dead_rooms; /* entries of former mirrors, freed in slices */
+    struct dc_turn bury;
     struct dc_bus_sub *stream_sub; /* while leading: hears when the stream is gone */
     /* sweep.c */
     struct dc_sweep sweep;
@@ -235,6 +241,9 @@ struct dc_mirror {
     bool is_user_marker_back, is_room_marker_back;
     bool has_stranger; /* a former leader's word after ours: to be looked at again */
 };
+void dc_mirror_init(struct dc_aggregator *a);
+/* The end of the role: what is left of former mirrors goes at once. */
+void dc_mirror_free(struct dc_aggregator *a);
 DC_MUST_USE enum dc_status dc_mirror_open(struct dc_aggregator *a, struct dc_error *err);
 /* NULL-safe: a->mirror may be none. */
 void dc_mirror_close(struct dc_aggregator *a);

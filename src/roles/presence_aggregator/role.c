@@ -4,6 +4,9 @@
 #include "base/mem.h"
 #include "roles/presence_aggregator/aggregator.h"
 
+/* Of sessions that end together, as those of a gateway that has died; then others have their turn.
+ */
+#define TICK_STEPS (4 * DC_AGG_TURN_STEPS)
 /* Rooms are remembered longer: they come back to life more often than people do. */
 #define ROOM_FADES 10
 
@@ -43,10 +46,12 @@ void dc_agg_refresh_sources(struct dc_aggregator *a)
 
 /* --- time --- */
 
+/* Never nothing at all: libuv would run such a timer again in the same turn, and what is done in
+ * slices would be done at once. */
 static uint64_t wait_ms(const struct dc_aggregator *a, int64_t due_ms)
 {
     int64_t now_ms = dc_agg_now_ms(a);
-    return due_ms > now_ms ? (uint64_t)(due_ms - now_ms) : 0;
+    return due_ms > now_ms ? (uint64_t)(due_ms - now_ms) : 1;
 }
 
 /* The core says when it is to be called next. */
@@ -106,15 +111,19 @@ static void on_tick(struct dc_timer *t)
     dc_agg_arm_clock(a); /* somebody may have begun to fade */
 }
 
-/* What has faded: the leader lets the stream forget it, and nobody keeps an idle room. */
+/* What has faded: the leader lets the stream forget it, and nobody keeps an idle room.  What a turn
+ * does not reach is due at once. */
 static void forget_faded(struct dc_aggregator *a)
 {
     struct dc_strbuf id = {0};
     struct dc_strbuf subject = {0};
-    while (dc_fade_take(&a->user_fade, dc_agg_now_ms(a), &id, &subject)) {
+    size_t n = 0;
+    for (; n < DC_AGG_TURN_STEPS && dc_fade_take(&a->user_fade, dc_agg_now_ms(a), &id, &subject);
+         n++) {
         dc_agg_forget(a, dc_strbuf_slice(&subject));
     }
-    while (dc_fade_take(&a->room_fade, dc_agg_now_ms(a), &id, &subject)) {
+    for (; n < DC_AGG_TURN_STEPS && dc_fade_take(&a->room_fade, dc_agg_now_ms(a), &id, &subject);
+         n++) {
         dc_agg_forget(a, dc_strbuf_slice(&subject));
         if (dc_presence_room_is_idle(a->core, dc_strbuf_slice(&id))) {
             dc_presence_room_remove(a->core, dc_strbuf_slice(&id));
@@ -135,12 +144,17 @@ static bool is_hold_prolonged(struct dc_aggregator *a, const struct dc_strbuf *u
            dc_fade_put(&a->held, id, dc_strbuf_slice(session_id), dc_agg_now_ms(a));
 }
 
+/* Each is closed, goes offline and leaves some rooms. */
+#define HELD_A_TURN (DC_AGG_TURN_STEPS / 2)
+
 /* Who was held and has not come back is gone. */
 static void end_held(struct dc_aggregator *a)
 {
     struct dc_strbuf user_id = {0};
     struct dc_strbuf session_id = {0};
-    while (!a->are_leases_held && dc_fade_take(&a->held, dc_agg_now_ms(a), &user_id, &session_id)) {
+    for (size_t n = 0; n < HELD_A_TURN && !a->are_leases_held &&
+                       dc_fade_take(&a->held, dc_agg_now_ms(a), &user_id, &session_id);
+         n++) {
         if (!is_hold_prolonged(a, &user_id, &session_id)) {
             dc_presence_session_close(a->core, dc_strbuf_slice(&session_id), true, dc_agg_now(a));
         }
@@ -221,7 +235,8 @@ static enum dc_status make_core(struct dc_aggregator *a, struct dc_error *err)
                                     .max_users = DC_AGG_MAX_USERS,
                                     .max_rooms = DC_AGG_MAX_ROOMS,
                                     .max_sessions = DC_AGG_MAX_SESSIONS,
-                                    .max_rooms_per_user = DC_AGG_MAX_ROOMS_PER_USER};
+                                    .max_rooms_per_user = DC_AGG_MAX_ROOMS_PER_USER,
+                                    .tick_steps = TICK_STEPS};
     dc_random_fill(NULL, opts.hash_seed, sizeof(opts.hash_seed));
     int64_t fade_ms = settings->presence_forget_ms > 0 ? settings->presence_forget_ms : 60000;
     dc_fade_init(&a->user_fade, fade_ms, DC_AGG_MAX_USERS, opts.hash_seed);
@@ -232,6 +247,7 @@ static enum dc_status make_core(struct dc_aggregator *a, struct dc_error *err)
 
 static void free_core(struct dc_aggregator *a)
 {
+    dc_mirror_free(a);
     dc_presence_destroy(a->core);
     dc_fade_free(&a->user_fade);
     dc_fade_free(&a->room_fade);
@@ -260,6 +276,7 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     a->ctx = ctx;
     make_metrics(a);
     dc_sweep_init(a);
+    dc_mirror_init(a);
     enum dc_status st = make_core(a, err);
     if (st == DC_OK) {
         st = dc_agg_heartbeat_create(a, err);

@@ -4,12 +4,13 @@
 #include "base/mem.h"
 #include "roles/presence_aggregator/aggregator.h"
 
-/* Steps of one turn: about one message each. */
-#define STEPS_A_TURN 256
 /* Members in one message: with the longest of names it fits the bus (bus/bus.h), as the JSON of a
  * member has less than 2.2 KB. */
 #define MEMBERS_A_PART 100
-#define STEPS_A_PART   16
+#define STEPS_A_PART   32
+/* Reading a room's payload with its sample of people, and holding one of them in it. */
+#define STEPS_A_PAYLOAD 4
+#define STEPS_A_HELD    2
 /* A room with more people is not answered for alone: everybody's members are said. */
 #define ROOM_AT_ONCE_MAX 1000
 
@@ -55,14 +56,14 @@ static void hold_user(struct dc_aggregator *a, const struct dc_mirror_user *u)
 }
 
 /* Somebody whom a room's sample names. */
-static void hold_member(struct dc_aggregator *a, struct dc_slice room_id, const json_t *person)
+static size_t hold_member(struct dc_aggregator *a, struct dc_slice room_id, const json_t *person)
 {
     struct dc_slice user_id = dc_json_text(person, "user_id");
     struct dc_slice username = dc_json_text(person, "username");
     struct dc_strbuf id = {0};
     if (user_id.len == 0 || user_id.len > DC_PRESENCE_ID_MAX || username.len > DC_PRESENCE_ID_MAX ||
         dc_presence_is_member(a->core, user_id, room_id)) {
-        return;
+        return 0;
     }
     /* Passive: what he does, others say. */
     id = held_id(user_id);
@@ -72,15 +73,17 @@ static void hold_member(struct dc_aggregator *a, struct dc_slice room_id, const 
             a, dc_presence_session_join(a->core, dc_strbuf_slice(&id), room_id, dc_agg_now(a)));
     }
     dc_strbuf_free(&id);
+    return STEPS_A_HELD;
 }
 
-static void hold_room(struct dc_aggregator *a, const struct dc_mirror_room *r)
+static size_t hold_room(struct dc_aggregator *a, const struct dc_mirror_room *r)
 {
     json_t *object = NULL;
+    size_t steps = STEPS_A_PAYLOAD;
     size_t i;
     json_t *person;
     if (r->gen < a->mirror->room_gen || dc_json_parse(r->payload, &object, NULL) != DC_OK) {
-        return;
+        return steps;
     }
     struct dc_slice room_id = dc_json_text(object, "room_id");
     const json_t *people = json_object_get(object, "online_users");
@@ -89,10 +92,11 @@ static void hold_room(struct dc_aggregator *a, const struct dc_mirror_room *r)
         note_unheld(a, st);
         json_array_foreach(people, i, person)
         {
-            hold_member(a, room_id, person);
+            steps += hold_member(a, room_id, person);
         }
     }
     json_decref(object);
+    return steps;
 }
 
 /* --- one step of each stage: how much work it was; 0: the stage is over --- */
@@ -108,11 +112,8 @@ static size_t step_hold_users(struct dc_aggregator *a)
 
 static size_t step_hold_rooms(struct dc_aggregator *a)
 {
-    struct dc_mirror_room *r = dc_mirror_next_room(a->mirror);
-    if (r != NULL) {
-        hold_room(a, r);
-    }
-    return r != NULL;
+    const struct dc_mirror_room *r = dc_mirror_next_room(a->mirror);
+    return r == NULL ? 0 : hold_room(a, r);
 }
 
 static void say_user(void *data, const struct dc_presence_user_state *u)
@@ -248,7 +249,7 @@ static size_t step_left_rooms(struct dc_aggregator *a)
         }
     }
     json_decref(object);
-    return 1;
+    return STEPS_A_PAYLOAD;
 }
 
 /* --- stages --- */
@@ -315,7 +316,7 @@ static void on_turn(struct dc_turn *turn)
     struct dc_aggregator *a = DC_CONTAINER_OF(turn, struct dc_aggregator, sweep.turn);
     struct dc_sweep *s = &a->sweep;
     size_t done = 0;
-    while (s->stage != DC_SWEEP_NONE && done < STEPS_A_TURN && dc_agg_may_publish(a)) {
+    while (s->stage != DC_SWEEP_NONE && done < DC_AGG_TURN_STEPS && dc_agg_may_publish(a)) {
         if (s->stage == DC_SWEEP_END) {
             end(a);
             break;

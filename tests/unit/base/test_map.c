@@ -247,6 +247,137 @@ static void without_memory_to_shrink_the_old_table_goes_on(void **state)
     test_free(p);
 }
 
+/* A map that is large enough to leave its tables slowly, and what must be in it. */
+#define MANY 40000
+struct crowd {
+    struct dc_map m;
+    char keys[MANY][8];
+    bool is_in[MANY];
+    size_t count;
+};
+
+static struct dc_slice crowd_key(const struct crowd *c, size_t i)
+{
+    return dc_slice_z(c->keys[i]);
+}
+
+static struct crowd *crowd_new(void)
+{
+    struct crowd *c = test_calloc(1, sizeof(*c));
+    dc_map_init(&c->m, seed);
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(c->keys[i], sizeof(c->keys[i]), "k%zu", i);
+    }
+    return c;
+}
+
+static void crowd_free(struct crowd *c)
+{
+    dc_map_free(&c->m);
+    test_free(c);
+}
+
+/* Both ways of asking see the same. */
+static void check_crowd(const struct crowd *c)
+{
+    struct dc_map_iter it = {0};
+    struct dc_slice key;
+    void *value;
+    size_t seen = 0;
+    for (size_t i = 0; i < MANY; i++) {
+        assert_ptr_equal(dc_map_get(&c->m, crowd_key(c, i)), c->is_in[i] ? c->keys[i] : NULL);
+    }
+    while (dc_map_next(&c->m, &it, &key, &value)) {
+        assert_ptr_equal(key.ptr, value);
+        seen++;
+    }
+    assert_int_equal(seen, c->count);
+    assert_int_equal(c->m.count, c->count);
+}
+
+/* One insert or remove, which must not do much beside it: a table of some size is left slot by
+ * slot, and never before the one before it is empty. */
+static void crowd_change(struct crowd *c, size_t i, bool is_in)
+{
+    const struct dc_map before = c->m;
+    void *was = is_in ? dc_map_put(&c->m, crowd_key(c, i), c->keys[i])
+                      : dc_map_remove(&c->m, crowd_key(c, i));
+    assert_ptr_equal(was, c->is_in[i] ? c->keys[i] : NULL);
+    c->count += (size_t)is_in - (size_t)c->is_in[i];
+    c->is_in[i] = is_in;
+    if (c->m.slots != before.slots && before.cap > 4096) {
+        assert_ptr_equal(c->m.old, before.slots);
+        assert_int_equal(c->m.old_pos, 0);
+    } else if (before.old != NULL) {
+        size_t end = c->m.old == NULL ? before.old_cap : c->m.old_pos;
+        assert_true(end - before.old_pos <= 128);
+    }
+    assert_true(c->m.old == NULL || c->m.old_cap > 4096);
+    check_shape(&c->m);
+}
+
+static void a_large_table_changes_its_size_in_small_steps(void **state)
+{
+    (void)state;
+    struct crowd *c = crowd_new();
+    struct seeded_random r = {7};
+    size_t n_moves = 0;
+    for (size_t i = 0; i < MANY; i++) {
+        bool was_moving = c->m.old != NULL;
+        crowd_change(c, i, true);
+        if (!was_moving && c->m.old != NULL) {
+            n_moves++;
+            check_crowd(c); /* nothing has moved yet */
+        } else if (was_moving && seeded_below(&r, 32) == 0) {
+            check_crowd(c); /* some */
+            size_t gone = seeded_below(&r, i);
+            crowd_change(c, gone, false); /* out of either table, and back */
+            crowd_change(c, gone, true);
+            crowd_change(c, gone, true);
+        }
+    }
+    assert_int_equal(n_moves, 3); /* out of 8192, 16384 and 32768 slots */
+    check_crowd(c);
+    for (size_t i = 0; i < MANY; i++) {
+        bool was_moving = c->m.old != NULL;
+        crowd_change(c, i, false);
+        if (was_moving != (c->m.old != NULL)) {
+            check_crowd(c);
+        }
+    }
+    assert_null(c->m.old);
+    assert_int_equal(c->m.count, 0);
+    crowd_free(c);
+}
+
+static void while_a_table_is_left_its_entries_can_be_removed_by_walking(void **state)
+{
+    (void)state;
+    struct crowd *c = crowd_new();
+    struct dc_map_iter it = {0};
+    struct dc_slice key;
+    void *value;
+    size_t i = 0;
+    while (c->m.old == NULL || c->m.old_pos < c->m.old_cap / 2) {
+        crowd_change(c, i++, true);
+    }
+    size_t seen = 0;
+    while (dc_map_next(&c->m, &it, &key, &value)) {
+        if (seen++ % 3 != 0) {
+            dc_map_remove_at(&c->m, &it);
+            c->is_in[((char *)value - c->keys[0]) / (ptrdiff_t)sizeof(c->keys[0])] = false;
+            c->count--;
+        }
+    }
+    assert_int_equal(seen, i);
+    check_crowd(c);
+    for (; i < MANY; i++) {
+        crowd_change(c, i, true);
+    }
+    check_crowd(c);
+    crowd_free(c);
+}
+
 static void grow_without_memory(void *data)
 {
     alloc_fail_after(0);
@@ -285,6 +416,8 @@ int main(void)
         cmocka_unit_test(a_table_shrinks_when_its_entries_go),
         cmocka_unit_test(adding_and_removing_at_one_size_keeps_the_table_small),
         cmocka_unit_test(without_memory_to_shrink_the_old_table_goes_on),
+        cmocka_unit_test(a_large_table_changes_its_size_in_small_steps),
+        cmocka_unit_test(while_a_table_is_left_its_entries_can_be_removed_by_walking),
         cmocka_unit_test(misuse_and_growth_without_memory_abort),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

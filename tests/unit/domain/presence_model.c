@@ -28,7 +28,7 @@ void model_begin(struct model *m, struct dc_presence_now now)
     dc_strbuf_clear(&m->log);
 }
 
-static bool is_member(const struct model *m, int u, int r)
+bool model_is_member(const struct model *m, int u, int r)
 {
     bool by_session = false;
     for (int s = 0; s < M_SESSIONS; s++) {
@@ -48,15 +48,16 @@ static bool has_session_in(const struct model *m, int u, int r)
     return false;
 }
 
-static bool is_typing(const struct model *m, int u, int r)
+bool model_is_typing(const struct model *m, int u, int r)
 {
     return m->rooms[r].exists &&
            (m->typing_until[u][r][0] != NEVER || m->typing_until[u][r][1] != NEVER);
 }
 
-static enum dc_presence_status status_of(const struct model *m, int u)
+static enum dc_presence_status status_of(const struct model *m, int u,
+                                         enum dc_presence_status by_matrix)
 {
-    enum dc_presence_status best = m->matrix_status[u];
+    enum dc_presence_status best = by_matrix;
     bool is_there = false;
     for (int s = 0; s < M_SESSIONS; s++) {
         if (m->sessions[s].is_alive && m->sessions[s].user == u) {
@@ -76,7 +77,7 @@ bool model_knows_user(const struct model *m, int u)
         known = known || (m->sessions[s].is_alive && m->sessions[s].user == u);
     }
     for (int r = 0; r < M_ROOMS; r++) {
-        known = known || is_member(m, u, r) || is_typing(m, u, r);
+        known = known || model_is_member(m, u, r) || model_is_typing(m, u, r);
     }
     return known;
 }
@@ -99,9 +100,9 @@ static bool is_room_refused(const struct model *m, int u, int r)
 {
     size_t n = 0;
     for (int i = 0; i < M_ROOMS; i++) {
-        n += is_member(m, u, i);
+        n += model_is_member(m, u, i);
     }
-    return !is_member(m, u, r) && n >= m->opts.max_rooms_per_user;
+    return !model_is_member(m, u, r) && n >= m->opts.max_rooms_per_user;
 }
 
 enum dc_status model_room_add(struct model *m, int r, int slug)
@@ -210,7 +211,7 @@ void model_close(struct model *m, int s, bool is_final)
 
 static void set_typing(struct model *m, int u, int r, int source, int64_t until)
 {
-    if (!is_typing(m, u, r)) {
+    if (!model_is_typing(m, u, r)) {
         m->typing_since[u][r] = ++m->next_since;
     }
     m->typing_until[u][r][source] = until;
@@ -218,7 +219,8 @@ static void set_typing(struct model *m, int u, int r, int source, int64_t until)
 
 enum dc_status model_session_typing(struct model *m, int s, int r, bool on)
 {
-    if (!m->sessions[s].is_alive || !m->rooms[r].exists || !is_member(m, m->sessions[s].user, r)) {
+    if (!m->sessions[s].is_alive || !m->rooms[r].exists ||
+        !model_is_member(m, m->sessions[s].user, r)) {
         return DC_NOT_FOUND;
     }
     int u = m->sessions[s].user;
@@ -276,6 +278,10 @@ enum dc_status model_matrix_typing(struct model *m, int r, const int *users, siz
     enum dc_status st = DC_OK;
     bool is_named[M_USERS] = {false};
     for (size_t i = 0; i < n; i++) {
+        if (users[i] == M_NOBODY) {
+            st = DC_INVALID;
+            continue;
+        }
         if (is_user_refused(m, users[i])) {
             st = DC_LIMIT;
             continue;
@@ -291,10 +297,34 @@ enum dc_status model_matrix_typing(struct model *m, int r, const int *users, siz
     return st;
 }
 
+void model_room_restate(struct model *m, int r)
+{
+    if (!m->rooms[r].exists) {
+        return;
+    }
+    m->rooms[r].is_waiting = false;
+    m->rooms[r].was_published = true;
+    m->rooms[r].published = m->before.view[r];
+    m->rooms[r].window_end = m->now + (int64_t)m->opts.throttle_ms;
+    model_print_room(&m->log, r, &m->before.view[r], m->rooms[r].last_event);
+}
+
+void model_totals_restate(struct model *m)
+{
+    m->published_totals = (struct dc_presence_totals){UINT32_MAX, UINT32_MAX};
+    m->totals_were_published = false;
+}
+
+/* Whether a session's end counts now. */
+static bool can_end(const struct model *m, int s)
+{
+    return m->sessions[s].is_alive && (m->sessions[s].is_closing || !m->are_leases_held);
+}
+
 void model_tick(struct model *m)
 {
     for (int s = 0; s < M_SESSIONS; s++) {
-        if (m->sessions[s].is_alive && m->sessions[s].ends <= m->now) {
+        if (can_end(m, s) && m->sessions[s].ends <= m->now) {
             end_session(m, s);
         }
     }
@@ -332,12 +362,13 @@ static void derive(struct model *m, struct m_derived *d)
 {
     memset(d, 0, sizeof(*d));
     for (int u = 0; u < M_USERS; u++) {
-        d->status[u] = status_of(m, u);
+        d->status[u] = status_of(m, u, m->matrix_status[u]);
+        d->native[u] = status_of(m, u, DC_PRESENCE_OFFLINE);
         d->online += d->status[u] != DC_PRESENCE_OFFLINE;
         d->away += d->status[u] == DC_PRESENCE_AWAY;
         for (int r = 0; r < M_ROOMS; r++) {
-            d->is_member[u][r] = is_member(m, u, r);
-            d->is_typing[u][r] = is_typing(m, u, r);
+            d->is_member[u][r] = model_is_member(m, u, r);
+            d->is_typing[u][r] = model_is_typing(m, u, r);
         }
     }
     for (int r = 0; r < M_ROOMS; r++) {
@@ -355,26 +386,31 @@ static void derive(struct model *m, struct m_derived *d)
         }
         v->slug = m->rooms[r].slug;
         v->n_typing = in_order(r, m->typing_since, types, v->typing);
-        v->n_sample = in_order(r, m->present_since, is_present, v->sample);
-        v->online = v->n_sample;
+        v->online = in_order(r, m->present_since, is_present, v->sample);
     }
 }
 
-static bool same_view(const struct m_view *a, const struct m_view *b)
+static uint32_t at_most(uint32_t n, uint32_t max)
+{
+    return n < max ? n : max;
+}
+
+/* Of the lists only the first max. */
+static bool same_view(const struct m_view *a, const struct m_view *b, uint32_t max)
 {
     return a->slug == b->slug && a->online == b->online && a->away == b->away &&
-           a->n_typing == b->n_typing && a->n_sample == b->n_sample &&
-           memcmp(a->typing, b->typing, a->n_typing * sizeof(int)) == 0 &&
-           memcmp(a->sample, b->sample, a->n_sample * sizeof(int)) == 0;
+           a->n_typing == b->n_typing &&
+           memcmp(a->typing, b->typing, at_most(a->n_typing, max) * sizeof(int)) == 0 &&
+           memcmp(a->sample, b->sample, at_most(a->online, max) * sizeof(int)) == 0;
 }
 
 void model_print_room(struct dc_strbuf *out, int r, const struct m_view *v, int64_t last_event)
 {
     dc_strbuf_printf(out, "room r%d slug%d %u/%u/%u", r, v->slug, v->online, v->away, v->n_typing);
-    for (uint32_t i = 0; i < v->n_typing; i++) {
+    for (uint32_t i = 0; i < at_most(v->n_typing, DC_PRESENCE_SAMPLE); i++) {
         dc_strbuf_printf(out, " t%d", v->typing[i]);
     }
-    for (uint32_t i = 0; i < v->n_sample; i++) {
+    for (uint32_t i = 0; i < at_most(v->online, DC_PRESENCE_SAMPLE); i++) {
         dc_strbuf_printf(out, " u%d", v->sample[i]);
     }
     dc_strbuf_printf(out, " at %lld\n", (long long)last_event);
@@ -391,6 +427,10 @@ static void report_people(struct model *m, const struct m_derived *d)
     const struct m_derived *b = &m->before;
     for (int u = 0; u < M_USERS; u++) {
         bool changed = d->status[u] != b->status[u];
+        if (d->native[u] != b->native[u]) {
+            dc_strbuf_add_z(&m->log, "natv ");
+            print_user(m, u, d->native[u]);
+        }
         if (changed) {
             dc_strbuf_add_z(&m->log, "user ");
             print_user(m, u, d->status[u]);
@@ -435,9 +475,9 @@ static void publish_rooms(struct model *m, const struct m_derived *d, bool is_ti
         }
         struct m_view before = m->before.view[r];
         bool restated = is_restated(m, d, r);
-        bool changed = !same_view(&before, &d->view[r]) || restated;
+        bool changed = !same_view(&before, &d->view[r], M_USERS) || restated;
         before.slug = d->view[r].slug;
-        if (!same_view(&before, &d->view[r]) || restated) {
+        if (!same_view(&before, &d->view[r], M_USERS) || restated) {
             m->rooms[r].last_event = m->utc; /* something beside the slug */
         }
         bool is_over = !m->rooms[r].was_published || m->now >= m->rooms[r].window_end;
@@ -449,7 +489,7 @@ static void publish_rooms(struct model *m, const struct m_derived *d, bool is_ti
             continue;
         }
         m->rooms[r].is_waiting = false;
-        if (!same_view(&m->rooms[r].published, &d->view[r])) {
+        if (!same_view(&m->rooms[r].published, &d->view[r], DC_PRESENCE_SAMPLE)) {
             m->rooms[r].published = d->view[r];
             m->rooms[r].was_published = true;
             m->rooms[r].window_end = m->now + (int64_t)m->opts.throttle_ms;
@@ -496,7 +536,7 @@ int64_t model_next_due(const struct model *m)
 {
     int64_t due = m->totals_due;
     for (int s = 0; s < M_SESSIONS; s++) {
-        if (m->sessions[s].is_alive && m->sessions[s].ends < due) {
+        if (can_end(m, s) && m->sessions[s].ends < due) {
             due = m->sessions[s].ends;
         }
     }

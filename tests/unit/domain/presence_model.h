@@ -6,11 +6,12 @@
 #include "base/strbuf.h"
 #include "domain/presence.h"
 
-enum { M_USERS = 6, M_ROOMS = 5, M_SESSIONS = 10 };
+/* More users than a sample names. */
+enum { M_USERS = DC_PRESENCE_SAMPLE + 3, M_ROOMS = 5, M_SESSIONS = 10 };
 
-/* What anybody may see of a room. */
+/* A room; anybody may see the first DC_PRESENCE_SAMPLE of the lists. */
 struct m_view {
-    uint32_t online, away, n_typing, n_sample;
+    uint32_t online, away, n_typing;
     int typing[M_USERS], sample[M_USERS];
     int slug;
 };
@@ -18,6 +19,7 @@ struct m_view {
 /* What is derived from the sources. */
 struct m_derived {
     enum dc_presence_status status[M_USERS];
+    enum dc_presence_status native[M_USERS]; /* whatever Matrix says */
     bool is_member[M_USERS][M_ROOMS];
     bool is_typing[M_USERS][M_ROOMS];
     struct m_view view[M_ROOMS];
@@ -50,12 +52,16 @@ struct model {
     struct dc_presence_totals published_totals;
     bool totals_were_published;
     int64_t totals_window_end, totals_due;
+    bool are_leases_held;
     struct m_derived before; /* as of the end of the last operation */
     struct dc_strbuf log;    /* lines of the last operation, unsorted */
 };
 
 void model_init(struct model *m, const struct dc_presence_opts *opts);
 void model_free(struct model *m);
+
+/* An id that no core accepts, in a set of typing users. */
+#define M_NOBODY (-1)
 
 /* One operation is begin, one of the verbs, end. */
 void model_begin(struct model *m, struct dc_presence_now now);
@@ -73,7 +79,12 @@ enum dc_status model_matrix_status(struct model *m, int u, enum dc_presence_stat
 enum dc_status model_matrix_member(struct model *m, int u, int r, bool is_member);
 enum dc_status model_matrix_typing(struct model *m, int r, const int *users, size_t n,
                                    int64_t ttl_ms);
+void model_room_restate(struct model *m, int r);
+void model_totals_restate(struct model *m);
 void model_tick(struct model *m);
+/* Looking. */
+bool model_is_member(const struct model *m, int u, int r);
+bool model_is_typing(const struct model *m, int u, int r);
 
 bool model_knows_user(const struct model *m, int u);
 int64_t model_next_due(const struct model *m);

@@ -1,4 +1,4 @@
-/* Rooms: publication by window, samples, slugs, removal, many users at once. */
+/* Rooms: publication by window, samples, slugs, removal. */
 #include "presence_script.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -178,80 +178,6 @@ static void a_removed_room_says_nothing_more(void **state)
     script_close(&s);
 }
 
-/* Everybody in every room; what is published is counted here. */
-struct storm {
-    uint32_t published[50];
-    uint32_t last_online[50];
-    int64_t last_at[50];
-    int64_t now_ms;
-    int64_t window_ms;
-};
-
-static void count_room(void *data, const struct dc_presence_room_state *r)
-{
-    struct storm *st = data;
-    int64_t i = 0;
-    assert_true(dc_slice_to_i64(r->room_id, &i));
-    assert_true(st->published[i] == 0 || st->now_ms - st->last_at[i] >= st->window_ms);
-    st->published[i]++;
-    st->last_at[i] = st->now_ms;
-    st->last_online[i] = r->online_count;
-    assert_int_equal(r->n_online_users,
-                     r->online_count < DC_PRESENCE_SAMPLE ? r->online_count : DC_PRESENCE_SAMPLE);
-}
-
-static void a_storm_of_10000_users_is_at_most_one_publication_for_a_room_and_window(void **state)
-{
-    (void)state;
-    enum { USERS = 10000, ROOMS = 50 };
-    struct storm st = {.window_ms = 3000};
-    struct dc_presence_opts opts = script_opts();
-    opts.max_users = USERS;
-    opts.max_sessions = USERS;
-    const struct dc_presence_callbacks cbs = {.room = count_room};
-    struct dc_presence *p = NULL;
-    assert_int_equal(dc_presence_create(&opts, &cbs, &st, &p, NULL), DC_OK);
-    char id[16];
-    for (int r = 0; r < ROOMS; r++) {
-        struct dc_slice room = {id, (size_t)snprintf(id, sizeof(id), "%d", r)};
-        assert_int_equal(dc_presence_room_add(p, room, room, script_now(0)), DC_OK);
-    }
-    uint32_t expected[ROOMS] = {0};
-    for (int u = 0; u < USERS; u++) {
-        st.now_ms = u / 10; /* all within one second */
-        struct dc_slice user = {id, (size_t)snprintf(id, sizeof(id), "u%d", u)};
-        assert_int_equal(dc_presence_session_beat(p, user, user, DC_S(""), DC_PRESENCE_ONLINE,
-                                                  script_now(st.now_ms)),
-                         DC_OK);
-        for (int k = 0; k < 10; k++) {
-            int r = (u * 7 + k * 5) % ROOMS;
-            char room_id[16];
-            struct dc_slice room = {room_id, (size_t)snprintf(room_id, sizeof(room_id), "%d", r)};
-            assert_int_equal(dc_presence_session_join(p, user, room, script_now(st.now_ms)), DC_OK);
-            expected[r]++;
-        }
-    }
-    for (int r = 0; r < ROOMS; r++) {
-        assert_int_equal(st.published[r], 1); /* the leading one */
-    }
-    int64_t due = dc_presence_next_due_ms(p);
-    while (due < 10000) {
-        st.now_ms = due;
-        due = dc_presence_tick(p, script_now(due));
-    }
-    for (int r = 0; r < ROOMS; r++) {
-        assert_int_equal(st.published[r], 2);
-        assert_int_equal(st.last_online[r], expected[r]);
-    }
-    st.now_ms = 60000;
-    assert_int_equal(dc_presence_tick(p, script_now(st.now_ms)), INT64_MAX);
-    for (int r = 0; r < ROOMS; r++) {
-        assert_int_equal(st.published[r], 3);
-        assert_int_equal(st.last_online[r], 0);
-    }
-    dc_presence_destroy(p);
-}
-
 struct reader {
     struct dc_presence *core;
     bool was_checked;
@@ -303,7 +229,6 @@ int main(void)
         cmocka_unit_test(a_change_of_status_reaches_every_room_of_the_user),
         cmocka_unit_test(a_new_slug_is_published_once_the_room_was_published),
         cmocka_unit_test(a_removed_room_says_nothing_more),
-        cmocka_unit_test(a_storm_of_10000_users_is_at_most_one_publication_for_a_room_and_window),
         cmocka_unit_test(callbacks_may_read_other_rooms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include "net/ws_codec.h"
 #include "roles/city/people_priv.h"
+#include "roles/presence_aggregator/aggregator.h"
 
 /* --- looking --- */
 
@@ -536,6 +537,45 @@ static void a_user_id_that_no_subject_can_hold_is_published_all_the_same(void **
     dc_session_close(r->city, &s);
 }
 
+/* A thousand people come to one room in a moment: a browser on the presence stream gets a frame for
+ * the room and one for the city at once, and one of each at the end of a window. */
+static void in_a_storm_a_browser_gets_one_frame_for_a_room_and_window(void **state)
+{
+    struct rig *r = *state;
+    enum { MANY = 1000, WINDOW_MS = 400 };
+    struct dc_city_room *room = rig_room(r, "plaza");
+    const struct dc_topic *topic = dc_people_rooms_topic(r->city->people);
+    struct heard said;
+    rig_stop_aggregator(r);
+    r->settings.room_presence_throttle_ms = WINDOW_MS;
+    r->settings.presence_lease_ms = 60000;
+    r->settings.presence_leader_lease_ms = 5000; /* nobody is to take over meanwhile */
+    rig_start_aggregator(r);
+    RUN_UNTIL(r, ((const struct dc_aggregator *)r->aggregator)->phase == DC_AGG_LEADING &&
+                     r->city->people->is_fresh);
+    barrier(r);
+    hear(r, &said, "city.presence.room.plaza", NULL);
+    uint64_t offset = dc_topic_offset(topic);
+    int64_t began_ms = dc_loop_now(r->ctx.loop).ms;
+    for (int i = 0; i < MANY; i++) {
+        char payload[256];
+        snprintf(payload, sizeof(payload),
+                 "{\"op\":\"beat\",\"session_id\":\"s-%d\",\"user_id\":\"many_%d\","
+                 "\"username\":\"M\",\"status\":\"online\",\"room_id\":\"%.*s\","
+                 "\"room_slug\":\"plaza\"}",
+                 i, i, DC_SLICE_ARG(room->row.id));
+        rig_publish(r, "city.session.many", payload);
+    }
+    RUN_UNTIL(r, room->people.online_count == MANY);
+    barrier(r);
+    /* Two, unless the machine was so slow that more windows have passed. */
+    uint64_t windows = (uint64_t)(dc_loop_now(r->ctx.loop).ms - began_ms) / WINDOW_MS;
+    assert_in_range(said.n, 2, 1 + windows);
+    assert_in_range(dc_topic_offset(topic) - offset, 3, 2 * (1 + windows));
+    assert_counts(room, MANY, 0);
+    dc_bus_unsubscribe(said.sub);
+}
+
 /* A term and a generation as they are at the beginning of a city. */
 #define LEADERS "{\"term\":1,\"gen\":1,"
 
@@ -614,6 +654,7 @@ int main(void)
         CASE(a_beat_brings_back_a_membership_that_was_lost),
         CASE(beats_without_news_are_told_seldom),
         CASE(a_user_id_that_no_subject_can_hold_is_published_all_the_same),
+        CASE(in_a_storm_a_browser_gets_one_frame_for_a_room_and_window),
         CASE(what_makes_no_sense_on_the_bus_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

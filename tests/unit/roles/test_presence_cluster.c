@@ -363,6 +363,78 @@ static void a_large_city_is_said_in_slices_and_whole(void **state)
     assert_true(c->n_online >= 2 * (MANY + 1)); /* it was asked to say it again */
 }
 
+/* What one leader has done so far, and a measure of how much lies between two looks: messages heard
+ * and said, people and memberships of the core that have come or gone, entries of the mirror. */
+struct work {
+    size_t n_heard, n_said, n_users, n_memberships, n_mirrored;
+};
+
+static struct work work_of(const struct dc_aggregator *a)
+{
+    const struct dc_presence_counts n = dc_presence_counts_get(a->core);
+    const struct dc_mirror *m = a->mirror;
+    return (struct work){(size_t)a->events_in->value,
+                         (size_t)(a->published->value + a->forgotten->value), n.users,
+                         n.memberships, m == NULL ? 0 : m->users.count + m->rooms.count};
+}
+
+static size_t apart(size_t x, size_t y)
+{
+    return x > y ? x - y : y - x;
+}
+
+static size_t work_between(const struct work *x, const struct work *y)
+{
+    size_t n_mirrored = y->n_mirrored == 0 ? 0 : apart(x->n_mirrored, y->n_mirrored);
+    return apart(x->n_heard, y->n_heard) + apart(x->n_said, y->n_said) +
+           apart(x->n_users, y->n_users) + apart(x->n_memberships, y->n_memberships) + n_mirrored;
+}
+
+/* Turns of the loop until so many are online; the most work that one of them did. */
+static size_t most_work_until(struct cluster *c, const struct dc_aggregator *a, uint32_t online)
+{
+    size_t most = 0;
+    while (a->phase != DC_AGG_LEADING || a->sweep.stage != DC_SWEEP_NONE || a->mirror != NULL ||
+           dc_presence_totals_get(a->core).online != online) {
+        const struct work before = work_of(a);
+        uv_run(dc_loop_uv(c->loop), UV_RUN_ONCE);
+        const struct work after = work_of(a);
+        size_t n = work_between(&before, &after);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+static void no_turn_of_a_new_leader_does_much_however_many_people_there_are(void **state)
+{
+    struct cluster *c = *state;
+    /* A step brings one into the core, says two or three things of him, and is heard by some. */
+    enum { MANY = 3000, A_ROOM = 20, MOST = 8 * DC_AGG_TURN_STEPS };
+    c->settings.presence_lease_ms = 3000;
+    aggregator_start(c, 0);
+    const struct dc_aggregator *first = cluster_settle(c);
+    for (int i = 0; i < MANY; i++) {
+        char payload[256];
+        int len = snprintf(payload, sizeof(payload),
+                           "{\"op\":\"beat\",\"session_id\":\"s-%d\",\"user_id\":\"many_%d\","
+                           "\"username\":\"M\",\"status\":\"online\","
+                           "\"room_id\":\"room_city_%d\",\"room_slug\":\"many-%d\"}",
+                           i, i, i / A_ROOM, i / A_ROOM);
+        assert_int_equal(dc_bus_publish(c->bus, DC_S("city.session.many"), DC_SLICE_NULL,
+                                        dc_slice_make(payload, (size_t)len), NULL, NULL, NULL),
+                         DC_OK);
+    }
+    assert_true(most_work_until(c, first, MANY) <= MOST);
+    aggregator_cut(c, 0);
+    /* This one knows nothing but what the stream shows. */
+    aggregator_start(c, 1);
+    const struct dc_aggregator *next = c->aggregators[1].role;
+    assert_true(most_work_until(c, next, MANY) <= MOST);
+    assert_int_equal(next->held.by_id.count, MANY);
+    assert_true(most_work_until(c, next, 0) <= MOST);
+    RUN_UNTIL(c, dc_list_is_empty(&next->dead_users) && dc_list_is_empty(&next->dead_rooms));
+}
+
 /* --- gateways --- */
 
 static void the_people_of_a_gateway_that_dies_go_with_their_leases(void **state)
@@ -586,6 +658,7 @@ int main(void)
         CASE(former_leaders_words_are_ignored_and_repaired),
         CASE(the_stream_forgets_who_has_been_offline_for_a_while),
         CASE(a_large_city_is_said_in_slices_and_whole),
+        CASE(no_turn_of_a_new_leader_does_much_however_many_people_there_are),
         CASE(the_people_of_a_gateway_that_dies_go_with_their_leases),
         CASE(a_gateway_that_slept_tells_its_sessions_by_itself),
         CASE(announcing_neither_renews_nor_revives),
