@@ -16,7 +16,7 @@ let n = 0;
 
 before(async () => {
   synapse = await Synapse.start(NO_LIMITS);
-  city = await MatrixCity.start(synapse);
+  city = await MatrixCity.start(synapse, { PRESENCE_CLOSE_GRACE_MS: 300 });
   await city.listening();
   general = await city.room('general');
 });
@@ -106,6 +106,27 @@ describe('somebody with a Matrix client', () => {
     await untilRoom(rooms, general, (room) => room.online_count === 0);
     await city.until((_, status) => status.online_total === 1); // by his browser
   });
+});
+
+test('a resident in the browser is told to the homeserver, and its echo does not keep him online', async (t) => {
+  const user = person(city);
+  const made = await city.internal.post('/internal/matrix/users/token', { user_id: user.id }, { headers: internalHeaders });
+  assert.equal(made.status, 200, made.text);
+  const resident = Object.assign(new Resident(), { synapse, id: made.json.matrix_user_id, token: made.json.access_token });
+  await resident.join(general.matrix_room_id);
+  const socket = await watch(t);
+  const browser = await goOnline(city.server, user);
+  await untilRoom(socket, general, (room) => room.online_count === 1);
+  const own = `/presence/${encode(resident.id)}/status`;
+  for (const deadline = performance.now() + 20_000; (await resident.ok('GET', own)).presence !== 'online';) {
+    assert.ok(performance.now() < deadline, 'the homeserver has not been told');
+  }
+  browser.terminate();
+  await untilRoom(socket, general, (room) => room.online_count === 0);
+  for (const deadline = performance.now() + 20_000; (await resident.ok('GET', own)).presence !== 'offline';) {
+    assert.ok(performance.now() < deadline, 'the homeserver has not been told that he is gone');
+  }
+  assert.equal((await city.status()).online_total, 0);
 });
 
 describe('the daemon', () => {
