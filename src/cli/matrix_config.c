@@ -51,7 +51,8 @@ static enum dc_status write_all(struct dc_conf *conf, const char *dir_z, int64_t
     const struct dc_settings *s = dc_conf_settings(conf);
     const struct dc_matrix_config config = {.dir_z = dir_z,
                                             .server_name = dc_slice_z(s->matrix_server_name),
-                                            .synapse_url = dc_slice_z(s->synapse_url)};
+                                            .synapse_url = dc_slice_z(s->synapse_url),
+                                            .gateway_url = dc_slice_z(s->matrix_gateway_url)};
     enum dc_status st = dc_matrix_config_write(&config, report, err);
     bool is_new = st == DC_OK;
     if (people > 0 && (is_new || st == DC_CONFLICT)) { /* its secrets stay as they are */

@@ -83,6 +83,7 @@ struct dc_settings {
     const char *synapse_url;
     const char *matrix_server_name;
     const char *matrix_as_token;
+    const char *matrix_hs_token;
     const char *synapse_admin_token;
     const char *synapse_registration_secret;
     const char *matrix_room_creators;

@@ -101,14 +101,18 @@ static void add_namespace(struct dc_strbuf *out, const char *kind_z, const char 
     dc_strbuf_add(out, DC_S("$'\n"));
 }
 
-static void write_appservice(struct files *f, struct dc_slice server_name)
+static void write_appservice(struct files *f, struct dc_slice server_name,
+                             struct dc_slice gateway_url)
 {
     struct dc_strbuf *out = &f->texts[APPSERVICE];
-    dc_strbuf_add(out, DC_S("# DAARION City as an application service of Synapse.\n"
-                            "id: daarion\n"
-                            "# Nothing is pushed to the city: it listens with /sync, which loses\n"
-                            "# nothing.\n"
-                            "url: null\n"
+    dc_strbuf_add(out,
+                  DC_S("# DAARION City as an application service of Synapse.\n"
+                       "id: " DC_MATRIX_SERVICE_ID "\n"
+                       "# Where Synapse reaches matrix-gateway: what is said in city rooms is\n"
+                       "# pushed there.  Not presence, which pushing loses and multiplies.\n"
+                       "url: "));
+    add_quoted(out, gateway_url.len > 0 ? gateway_url : DC_S("http://127.0.0.1:8081"));
+    dc_strbuf_add(out, DC_S("\nreceive_ephemeral: false\n"
                             "sender_localpart: " DC_MATRIX_SENDER_LOCALPART "\n"
                             "rate_limited: false\n"
                             "as_token: "));
@@ -133,6 +137,8 @@ static void write_environment(struct files *f, const struct dc_matrix_config *co
     dc_strbuf_add(out, config->server_name);
     dc_strbuf_add(out, DC_S("\nMATRIX_AS_TOKEN="));
     dc_strbuf_add(out, dc_strbuf_slice(&f->as_token));
+    dc_strbuf_add(out, DC_S("\nMATRIX_HS_TOKEN="));
+    dc_strbuf_add(out, dc_strbuf_slice(&f->hs_token));
     dc_strbuf_add(out, DC_S("\nSYNAPSE_REGISTRATION_SECRET="));
     dc_strbuf_add(out, dc_strbuf_slice(&f->registration_secret));
     dc_strbuf_add_char(out, '\n');
@@ -209,7 +215,7 @@ enum dc_status dc_matrix_config_write(const struct dc_matrix_config *config,
         add_secret(&f.hs_token, config->random);
         add_secret(&f.registration_secret, config->random);
         write_homeserver(&f, config->server_name);
-        write_appservice(&f, config->server_name);
+        write_appservice(&f, config->server_name, config->gateway_url);
         write_environment(&f, config);
     }
     for (size_t i = 0; st == DC_OK && i < FILE_COUNT; i++) {

@@ -15,11 +15,15 @@
 #include "base/strbuf.h"
 
 #define DC_MATRIX_SENDER_LOCALPART "daarion-city"
+#define DC_MATRIX_SERVICE_ID       "daarion"
 
 struct dc_matrix_config {
-    const char *dir_z;              /* made with mode 0700 if missing */
-    struct dc_slice server_name;    /* MATRIX_SERVER_NAME */
-    struct dc_slice synapse_url;    /* SYNAPSE_URL for daarion.env; empty: http://127.0.0.1:8008 */
+    const char *dir_z;           /* made with mode 0700 if missing */
+    struct dc_slice server_name; /* MATRIX_SERVER_NAME */
+    struct dc_slice synapse_url; /* SYNAPSE_URL for daarion.env; empty: http://127.0.0.1:8008 */
+    /* Where Synapse reaches matrix-gateway; empty: http://127.0.0.1:8081, the internal listener of
+     * `up`. */
+    struct dc_slice gateway_url;
     const struct dc_random *random; /* NULL: the operating system */
 };
 

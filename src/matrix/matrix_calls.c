@@ -3,6 +3,7 @@
 #include "base/encoding.h"
 #include "base/mem.h"
 #include "matrix/matrix_path.h"
+#include "matrix/matrix_push.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -13,6 +14,10 @@
 #define ADMIN2 "/_synapse/admin/v2"
 
 #define SHA1_BYTES 20
+/* Who looks for a message of his looks among these; each has 64 KiB at most, three times that as
+ * ASCII. */
+#define SAID_LIMIT     "20"
+#define SAID_MAX_BYTES ((size_t)8 * 1024 * 1024)
 
 struct draft {
     struct dc_matrix_request request;
@@ -313,16 +318,61 @@ enum dc_status dc_matrix_set_display_name(struct dc_matrix *m, const struct dc_m
 /* --- talking --- */
 
 enum dc_status dc_matrix_send_text(struct dc_matrix *m, const struct dc_matrix_how *how,
-                                   struct dc_slice room_id, struct dc_slice txn_id,
-                                   struct dc_slice body, struct dc_error *err)
+                                   const struct dc_matrix_text *text, struct dc_error *err)
 {
     struct draft d;
-    const struct dc_slice parts[] = {room_id, txn_id};
+    const struct dc_slice parts[] = {text->room_id, text->txn_id};
     begin(&d, "send", "PUT", CLIENT "/rooms/{}/send/m.room.message/{}", parts, 2);
     begin_body(&d);
     dc_jsonw_key_text(&d.w, "msgtype", DC_S("m.text"));
-    dc_jsonw_key_text(&d.w, "body", body);
+    dc_jsonw_key_text(&d.w, "body", text->body);
+    if (text->message_id.ptr != NULL) {
+        dc_jsonw_key_text(&d.w, DC_MATRIX_MESSAGE_ID_KEY, text->message_id);
+    }
     return make(&d, m, how, err);
+}
+
+enum dc_status dc_matrix_said_by(struct dc_matrix *m, const struct dc_matrix_how *how,
+                                 struct dc_slice room_id, struct dc_slice sender,
+                                 struct dc_error *err)
+{
+    struct draft d;
+    struct dc_strbuf filter = {0};
+    struct dc_jsonw w;
+    dc_jsonw_init(&w, &filter);
+    dc_jsonw_object(&w);
+    dc_jsonw_key(&w, "types");
+    dc_jsonw_array(&w);
+    dc_jsonw_text(&w, DC_S("m.room.message"));
+    dc_jsonw_end(&w);
+    dc_jsonw_key(&w, "senders");
+    dc_jsonw_array(&w);
+    dc_jsonw_text(&w, sender);
+    dc_jsonw_end(&w);
+    dc_jsonw_end(&w);
+    begin(&d, "messages", "GET", CLIENT "/rooms/{}/messages", &room_id, 1);
+    d.request.max_response_bytes = SAID_MAX_BYTES;
+    dc_matrix_query(&d.path, "dir", DC_S("b"));
+    dc_matrix_query(&d.path, "limit", DC_S(SAID_LIMIT));
+    dc_matrix_query(&d.path, "filter", dc_strbuf_slice(&filter));
+    d.path.failed = d.path.failed || !dc_strbuf_ok(&filter);
+    dc_strbuf_free(&filter);
+    return make(&d, m, how, err);
+}
+
+enum dc_status dc_matrix_member(struct dc_matrix *m, const struct dc_matrix_how *how,
+                                struct dc_slice room_id, struct dc_slice user_id,
+                                struct dc_error *err)
+{
+    const struct dc_slice parts[] = {room_id, user_id};
+    return plain(m, how, "member", "GET", CLIENT "/rooms/{}/state/m.room.member/{}", parts, 2, err);
+}
+
+enum dc_status dc_matrix_as_ping(struct dc_matrix *m, const struct dc_matrix_how *how,
+                                 struct dc_slice service_id, struct dc_error *err)
+{
+    return plain(m, how, "ping", "POST", "/_matrix/client/v1/appservice/{}/ping", &service_id, 1,
+                 err);
 }
 
 enum dc_status dc_matrix_set_presence(struct dc_matrix *m, const struct dc_matrix_how *how,

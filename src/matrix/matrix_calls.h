@@ -108,10 +108,27 @@ DC_MUST_USE enum dc_status dc_matrix_set_display_name(struct dc_matrix *m,
                                                       struct dc_error *err);
 
 /* --- talking --- */
-/* m.text by the user of how->auth.  txn_id: the same one again gives the same event. */
+/* m.text by the user of how->auth.  txn_id: the same one again gives the same event, as long as the
+ * homeserver remembers (Synapse: for an application service in memory, half an hour).  message_id
+ * goes into the content as DC_MATRIX_MESSAGE_ID_KEY (matrix_push.h); ptr NULL: nothing does. */
+struct dc_matrix_text {
+    struct dc_slice room_id, txn_id, body, message_id;
+};
 DC_MUST_USE enum dc_status dc_matrix_send_text(struct dc_matrix *m, const struct dc_matrix_how *how,
-                                               struct dc_slice room_id, struct dc_slice txn_id,
-                                               struct dc_slice body, struct dc_error *err);
+                                               const struct dc_matrix_text *text,
+                                               struct dc_error *err);
+/* The newest messages of one sender in a room: "chunk", newest first. */
+DC_MUST_USE enum dc_status dc_matrix_said_by(struct dc_matrix *m, const struct dc_matrix_how *how,
+                                             struct dc_slice room_id, struct dc_slice sender,
+                                             struct dc_error *err);
+/* The membership event of a user in a room: its content. */
+DC_MUST_USE enum dc_status dc_matrix_member(struct dc_matrix *m, const struct dc_matrix_how *how,
+                                            struct dc_slice room_id, struct dc_slice user_id,
+                                            struct dc_error *err);
+/* Application service: the homeserver calls us at the URL of our registration, and answers whether
+ * it could.  When it can it also delivers at once what it has been waiting with. */
+DC_MUST_USE enum dc_status dc_matrix_as_ping(struct dc_matrix *m, const struct dc_matrix_how *how,
+                                             struct dc_slice service_id, struct dc_error *err);
 /* presence: online, unavailable or offline; status_msg.ptr NULL: none, which clears it. */
 DC_MUST_USE enum dc_status dc_matrix_set_presence(struct dc_matrix *m,
                                                   const struct dc_matrix_how *how,

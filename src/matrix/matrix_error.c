@@ -30,6 +30,7 @@ static const struct {
     {"M_NOT_FOUND", DC_NOT_FOUND, "not_found", "the homeserver does not have it"},
     {"M_ROOM_IN_USE", DC_CONFLICT, "matrix_in_use", "the room alias is taken"},
     {"M_USER_IN_USE", DC_CONFLICT, "matrix_in_use", "the Matrix account exists"},
+    {"M_TOO_LARGE", DC_TOO_LARGE, "matrix_too_large", "the homeserver takes nothing that large"},
     {"M_EXCLUSIVE", DC_CONFLICT, "matrix_exclusive",
      "the name is reserved by an application service"},
     {"M_RESOURCE_LIMIT_EXCEEDED", DC_UNAVAILABLE, UNAVAILABLE,

@@ -13,6 +13,7 @@
  *   not_found                404     M_NOT_FOUND, any other 404 with an errcode but M_UNRECOGNIZED
  *   matrix_in_use            409     M_ROOM_IN_USE, M_USER_IN_USE, any other 409 with an errcode
  *   matrix_exclusive         409     M_EXCLUSIVE
+ *   matrix_too_large         413     M_TOO_LARGE
  *   matrix_bad_answer        502     everything else: no JSON, no such endpoint, 500, a redirect */
 #ifndef DC_MATRIX_MATRIX_ERROR_H
 #define DC_MATRIX_MATRIX_ERROR_H

@@ -189,6 +189,11 @@ bool dc_matrix_room_id_is_valid(struct dc_slice id)
     return id.len > 1 && id.ptr[0] == '!' && is_plain(id);
 }
 
+bool dc_matrix_event_id_is_valid(struct dc_slice id)
+{
+    return id.len > 1 && id.ptr[0] == '$' && is_plain(id);
+}
+
 bool dc_matrix_alias_is_city(struct dc_slice alias, struct dc_slice server_name,
                              struct dc_slice *slug)
 {

@@ -44,6 +44,8 @@ DC_MUST_USE bool dc_matrix_id_split(struct dc_slice id, char sigil, struct dc_sl
                                     struct dc_slice *server_name);
 /* '!' and something behind it; whether a server name follows depends on the room's version. */
 bool dc_matrix_room_id_is_valid(struct dc_slice id);
+/* '$' and something behind it. */
+bool dc_matrix_event_id_is_valid(struct dc_slice id);
 /* An alias of a city room on this server; *slug is set when it is. */
 bool dc_matrix_alias_is_city(struct dc_slice alias, struct dc_slice server_name,
                              struct dc_slice *slug);

@@ -29,6 +29,17 @@ enum dc_status dc_matrix_read_room_id(const json_t *json, struct dc_slice *room_
     return DC_OK;
 }
 
+enum dc_status dc_matrix_read_event_id(const json_t *json, struct dc_slice *event_id,
+                                       struct dc_error *err)
+{
+    struct dc_slice text = dc_json_text(json, "event_id");
+    if (!dc_matrix_event_id_is_valid(text)) {
+        return dc_matrix_bad_answer(err, "an event id");
+    }
+    *event_id = text;
+    return DC_OK;
+}
+
 enum dc_status dc_matrix_read_user_id(const json_t *json, struct dc_slice server_name,
                                       struct dc_slice *user_id, struct dc_error *err)
 {

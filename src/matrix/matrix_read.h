@@ -9,6 +9,9 @@
 /* createRoom, join, directory/room */
 DC_MUST_USE enum dc_status dc_matrix_read_room_id(const json_t *json, struct dc_slice *room_id,
                                                   struct dc_error *err);
+/* send, events */
+DC_MUST_USE enum dc_status dc_matrix_read_event_id(const json_t *json, struct dc_slice *event_id,
+                                                   struct dc_error *err);
 /* whoami, register: "@local:server_name" of this very server. Of another one: DC_CONFIG, code
  * matrix_misconfigured, naming both. */
 DC_MUST_USE enum dc_status dc_matrix_read_user_id(const json_t *json, struct dc_slice server_name,

@@ -67,6 +67,7 @@ static struct dc_http_request *take(struct dc_server *s, struct dc_conn *c)
     r->gone_data = NULL;
     r->reason = NULL;
     r->json = NULL;
+    r->parse.limits.max_body_bytes = s->limits.max_body_bytes;
     r->match.route = NULL;
     r->match.n_params = 0;
     r->target.path = DC_SLICE_NULL;
@@ -269,9 +270,26 @@ static enum dc_http_method method_of(struct dc_slice name)
     return (enum dc_http_method)0;
 }
 
+/* A body that is, or may become, larger than bodies are: does this route take it? */
+static void raise_body_limit(struct dc_http_request *r)
+{
+    const struct dc_router *router = r->server->router;
+    if (!r->parse.has_body || r->target.is_asterisk || r->target.is_too_deep ||
+        r->target.has_encoded_slash ||
+        (!r->parse.is_chunked && r->parse.content_length <= r->parse.limits.max_body_bytes)) {
+        return;
+    }
+    dc_router_find(router, r->method, r->target.segments, r->target.n_segments, &r->match);
+    dc_body_limit_cb limit =
+        r->match.route == NULL ? NULL : dc_router_body_limit(router, r->match.route->handler);
+    size_t max_bytes = limit == NULL ? 0 : limit(r->match.ctx, r);
+    if (max_bytes > r->parse.limits.max_body_bytes) {
+        r->parse.limits.max_body_bytes = max_bytes;
+    }
+}
+
 static void on_head(struct dc_http_request *r)
 {
-    struct dc_server *s = r->server;
     r->has_head = true;
     dc_http_make_id(r);
     r->method = method_of(r->parse.method);
@@ -288,6 +306,7 @@ static void on_head(struct dc_http_request *r)
         dc_http_refuse(r, st, st == DC_MALFORMED ? "the request target is malformed" : NULL);
         return;
     }
+    raise_body_limit(r);
     struct dc_slice expect = dc_http_parse_known(&r->parse, DC_HTTP_KNOWN_EXPECT);
     if (expect.ptr == NULL || r->parse.minor == 0) {
         return;
@@ -295,8 +314,8 @@ static void on_head(struct dc_http_request *r)
     if (!dc_slice_ieq(expect, DC_S("100-continue"))) {
         dc_http_refuse(r, DC_EXPECTATION, NULL);
     } else if (r->parse.has_body &&
-               (r->parse.is_chunked || r->parse.content_length <= s->limits.max_body_bytes)) {
-        dc_strbuf_add(&s->batch, DC_S("HTTP/1.1 100 Continue\r\n\r\n"));
+               (r->parse.is_chunked || r->parse.content_length <= r->parse.limits.max_body_bytes)) {
+        dc_strbuf_add(&r->server->batch, DC_S("HTTP/1.1 100 Continue\r\n\r\n"));
     }
 }
 

@@ -24,8 +24,15 @@ struct node {
     size_t n_targets;
 };
 
+struct body_limit {
+    dc_http_handler handler;
+    dc_body_limit_cb limit;
+};
+
 struct dc_router {
     struct node root;
+    struct body_limit *body_limits;
+    size_t n_body_limits;
     char **prefixes;
     size_t n_prefixes;
     dc_http_handler fallback;
@@ -63,6 +70,7 @@ void dc_router_destroy(struct dc_router *rt)
         dc_free(rt->prefixes[i]);
     }
     dc_free(rt->prefixes);
+    dc_free(rt->body_limits);
     dc_free(rt);
 }
 
@@ -245,4 +253,21 @@ void dc_router_find(const struct dc_router *rt, enum dc_http_method method,
     match->allowed = 0;
     match->n_params = 0;
     visit(&s, &rt->root, 0, 0);
+}
+
+void dc_router_set_body_limit(struct dc_router *rt, dc_http_handler handler, dc_body_limit_cb limit)
+{
+    rt->body_limits =
+        dc_realloc(rt->body_limits, (rt->n_body_limits + 1) * sizeof(struct body_limit));
+    rt->body_limits[rt->n_body_limits++] = (struct body_limit){handler, limit};
+}
+
+dc_body_limit_cb dc_router_body_limit(const struct dc_router *rt, dc_http_handler handler)
+{
+    for (size_t i = 0; i < rt->n_body_limits; i++) {
+        if (rt->body_limits[i].handler == handler) {
+            return rt->body_limits[i].limit;
+        }
+    }
+    return NULL;
 }

@@ -22,6 +22,12 @@ void dc_router_destroy(struct dc_router *rt);
  * static. Two routes of one method and pattern are our own mistake (assertion). */
 void dc_router_add(struct dc_router *rt, const char *prefix, const struct dc_route *routes,
                    size_t n, void *ctx);
+/* Bodies of this handler's requests may be larger than the server's limit: as soon as the head of
+ * one that is larger has been read, limit says how many bytes may follow (0: as ever).  Headers can
+ * be asked for in it, so that only who may send much is let.  handler must have been added. */
+typedef size_t (*dc_body_limit_cb)(void *ctx, const struct dc_http_request *r);
+void dc_router_set_body_limit(struct dc_router *rt, dc_http_handler handler,
+                              dc_body_limit_cb limit);
 /* What answers paths that no route knows (static files); default 404. */
 void dc_router_set_fallback(struct dc_router *rt, dc_http_handler handler, void *ctx);
 

@@ -18,6 +18,8 @@ struct dc_router_match {
 /* segments: decoded, lying behind each other in one path with '/' between them. */
 void dc_router_find(const struct dc_router *rt, enum dc_http_method method,
                     const struct dc_slice *segments, size_t n, struct dc_router_match *match);
+/* NULL: this handler has none of its own. */
+dc_body_limit_cb dc_router_body_limit(const struct dc_router *rt, dc_http_handler handler);
 /* NULL: none. */
 dc_http_handler dc_router_fallback(const struct dc_router *rt, void **ctx);
 

@@ -36,6 +36,17 @@ struct dc_gateway_credential {
     char why[160];            /* REFUSED: what an operator should do */
 };
 
+/* Can the homeserver reach us at the URL of our registration? */
+enum dc_gateway_push {
+    DC_PUSH_OFF,     /* MATRIX_HS_TOKEN is not set: nobody may push */
+    DC_PUSH_UNKNOWN, /* not asked yet, or it does not say */
+    DC_PUSH_OK,
+    DC_PUSH_UNREACHED
+};
+
+struct dc_gateway_names; /* names.h */
+struct dc_peer;          /* roles/peer.h */
+
 struct dc_gateway {
     struct dc_ctx *ctx;
     struct dc_matrix *matrix; /* NULL: SYNAPSE_URL is not set */
@@ -50,13 +61,21 @@ struct dc_gateway {
     struct dc_timer check_timer;
     int64_t check_deadline_ms;
     bool is_checking, wants_admin;
+    enum dc_gateway_push push;
+    bool is_pinging;
     struct dc_list waiters;
     struct dc_strbuf password; /* of the administrator that is being made */
     /* rooms.c: flows that look again in a moment */
     struct dc_timeouts *recheck;
-    /* tokens.c */
+    /* accounts.c */
     struct dc_list provisioning;
+    /* transactions.c */
+    struct dc_peer *city; /* NULL: nobody may push, or the gateway is stopping */
+    struct dc_gateway_names *names;
+    struct dc_counter *events_messages, *events_empty, *events_encrypted, *events_odd;
+    struct dc_counter *transactions, *transactions_failed;
     struct dc_counter *rooms_created, *rooms_found, *accounts_created, *tokens_issued;
+    struct dc_counter *messages_sent;
     /* role.c */
     size_t pending; /* what must end before the state may go */
     bool is_stopping;
@@ -113,6 +132,9 @@ DC_MUST_USE enum dc_status dc_gateway_auth(const struct dc_gateway *g, struct dc
 DC_MUST_USE enum dc_status dc_gateway_admin_auth(const struct dc_gateway *g,
                                                  struct dc_matrix_auth *auth, struct dc_error *err);
 bool dc_gateway_has_as(const struct dc_gateway *g);
+/* To act as the application service and nobody else: chat_not_bridged when there is none. */
+DC_MUST_USE enum dc_status dc_gateway_as_auth(const struct dc_gateway *g,
+                                              struct dc_matrix_auth *auth, struct dc_error *err);
 /* The application service, our administrator, or one of MATRIX_ROOM_CREATORS. */
 bool dc_gateway_is_ours(const struct dc_gateway *g, struct dc_slice matrix_user_id);
 /* DC_OK, or DC_CONFIG naming the setting that is missing or wrong. */
@@ -121,11 +143,12 @@ DC_MUST_USE enum dc_status dc_gateway_read_settings(struct dc_gateway *g, struct
 /* rooms.c: for dc_timeouts_create(). */
 void dc_gateway_recheck_room(void *data, struct dc_timeout *t);
 
-/* rooms.c, tokens.c, presence.c: handlers of the routes in role.c. */
+/* rooms.c, tokens.c, presence.c, send.c: handlers of the routes in role.c. */
 void dc_gateway_create_room(void *ctx, struct dc_http_request *r);
 void dc_gateway_find_room(void *ctx, struct dc_http_request *r);
 void dc_gateway_show_room(void *ctx, struct dc_http_request *r);
 void dc_gateway_issue_token(void *ctx, struct dc_http_request *r);
 void dc_gateway_set_presence(void *ctx, struct dc_http_request *r);
+void dc_gateway_send_message(void *ctx, struct dc_http_request *r);
 
 #endif

@@ -79,6 +79,29 @@ struct dc_db_batch *dc_gateway_repo_set_name(struct dc_db *db, struct dc_slice u
     return b;
 }
 
+#define OWNER_COLUMNS                                                                              \
+    "select matrix_user_id, user_id, display_name from matrix_accounts"                            \
+    " where provisioned_at is not null and matrix_user_id in "
+static const struct dc_db_stmt select_owners = {
+    .sql = OWNER_COLUMNS "(select jsonb_array_elements_text($1))",
+    .sqlite = OWNER_COLUMNS "(select value from json_each($1))"};
+
+struct dc_db_batch *dc_gateway_repo_owners(struct dc_db *db, struct dc_slice matrix_user_ids_json)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_READ);
+    const struct dc_db_value values[] = {dc_db_json(matrix_user_ids_json)};
+    dc_db_batch_add(b, &select_owners, values, DC_ARRAY_LEN(values));
+    return b;
+}
+
+void dc_gateway_repo_read_owner(const struct dc_db_result *result, size_t row,
+                                struct dc_matrix_owner *owner)
+{
+    *owner = (struct dc_matrix_owner){.matrix_user_id = dc_db_get_text(result, row, 0),
+                                      .user_id = dc_db_get_text(result, row, 1),
+                                      .display_name = dc_db_get_text(result, row, 2)};
+}
+
 void dc_gateway_repo_read(const struct dc_db_result *result, struct dc_matrix_account *account)
 {
     *account = (struct dc_matrix_account){.is_there = dc_db_rows(result) > 0};

@@ -35,6 +35,15 @@ struct dc_db_batch *dc_gateway_repo_release(struct dc_db *db, struct dc_slice us
 struct dc_db_batch *dc_gateway_repo_set_name(struct dc_db *db, struct dc_slice user_id,
                                              struct dc_slice display_name);
 
+/* Whose accounts these are (a JSON array of Matrix ids): a row for each that is ours. */
+struct dc_db_batch *dc_gateway_repo_owners(struct dc_db *db, struct dc_slice matrix_user_ids_json);
+struct dc_matrix_owner {
+    struct dc_slice matrix_user_id, user_id;
+    struct dc_slice display_name; /* ptr NULL: none set yet */
+};
+void dc_gateway_repo_read_owner(const struct dc_db_result *result, size_t row,
+                                struct dc_matrix_owner *owner);
+
 /* Texts are borrowed from the result. */
 void dc_gateway_repo_read(const struct dc_db_result *result, struct dc_matrix_account *account);
 

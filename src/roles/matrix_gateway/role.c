@@ -1,6 +1,6 @@
 /* matrix-gateway: routes, life, and what all flows share. */
 #include "base/mem.h"
-#include "roles/matrix_gateway/gateway.h"
+#include "roles/matrix_gateway/transactions.h"
 #include "roles/request.h"
 
 /* A room that is being made takes the homeserver some tenths of a second. */
@@ -14,6 +14,7 @@ static void finish_stop(struct dc_gateway *g)
     void *data = g->stopped_data;
     dc_timeouts_close(g->recheck);
     dc_gateway_session_free(g);
+    dc_gateway_transactions_free(g);
     dc_free(g);
     stopped(data);
 }
@@ -112,6 +113,7 @@ static const struct dc_route routes[] = {
     {DC_POST, "/internal/matrix/rooms/create", dc_gateway_create_room},
     {DC_GET, "/internal/matrix/rooms/find-by-alias", dc_gateway_find_room},
     {DC_GET, "/internal/matrix/rooms/{room_id}", dc_gateway_show_room},
+    {DC_POST, "/internal/matrix/rooms/{room_id}/send", dc_gateway_send_message},
     {DC_POST, "/internal/matrix/users/token", dc_gateway_issue_token},
     {DC_POST, "/internal/matrix/presence/online", dc_gateway_set_presence},
 };
@@ -141,8 +143,13 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     dc_list_init(&g->waiters);
     dc_list_init(&g->provisioning);
     if (ctx->settings->synapse_url != NULL) {
-        enum dc_status st = connect_matrix(g, err);
+        enum dc_status st = dc_gateway_transactions_open(g, err);
+        if (st == DC_OK) {
+            st = connect_matrix(g, err);
+        }
         if (st != DC_OK) {
+            dc_gateway_transactions_stop(g);
+            dc_gateway_transactions_free(g);
             dc_gateway_session_free(g);
             dc_free(g);
             return st;
@@ -160,12 +167,18 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
         dc_metrics_counter(m, "daarion_matrix_accounts_total", NULL, "Matrix accounts made.");
     g->tokens_issued = dc_metrics_counter(m, "daarion_matrix_tokens_total", NULL,
                                           "Matrix access tokens given to residents.");
+    g->messages_sent = dc_metrics_counter(m, "daarion_matrix_messages_total", NULL,
+                                          "Messages of residents that the homeserver has taken.");
     dc_router_add(ctx->internal_router, "", routes, DC_ARRAY_LEN(routes), g);
     if (!ctx->is_combined) {
         /* Alone, its own port is the one that the city calls (specs/matrix-rooms-bridge §5.1). */
         dc_router_add(ctx->public_router, "", routes, DC_ARRAY_LEN(routes), g);
     }
     if (g->matrix != NULL) {
+        dc_gateway_routes_transactions(g, ctx->internal_router);
+        if (!ctx->is_combined) {
+            dc_gateway_routes_transactions(g, ctx->public_router);
+        }
         dc_gateway_session_start(g);
     }
     *state = g;
@@ -193,6 +206,7 @@ static void stop(void *state, void (*stopped)(void *data), void *data)
     g->stopped = stopped;
     g->stopped_data = data;
     dc_gateway_begin(g);
+    dc_gateway_transactions_stop(g);
     if (g->matrix != NULL) {
         dc_gateway_session_stop(g);
     }

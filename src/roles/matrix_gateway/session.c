@@ -2,6 +2,7 @@
  * MATRIX_CHECK_INTERVAL_MS, and at once when a call fails; the answer is what /healthz says. */
 #include "base/encoding.h"
 #include "base/mem.h"
+#include "matrix/config_files.h"
 #include "matrix/matrix_error.h"
 #include "matrix/matrix_id.h"
 #include "matrix/matrix_read.h"
@@ -48,6 +49,8 @@ enum dc_status dc_gateway_read_settings(struct dc_gateway *g, struct dc_error *e
         g->as.state = DC_CREDENTIAL_UNKNOWN;
         set_text(&g->as.token, dc_slice_z(s->matrix_as_token));
     }
+    g->push =
+        s->matrix_as_token != NULL && s->matrix_hs_token != NULL ? DC_PUSH_UNKNOWN : DC_PUSH_OFF;
     if (s->synapse_admin_token != NULL) {
         g->admin.state = DC_CREDENTIAL_UNKNOWN;
         set_text(&g->admin.token, dc_slice_z(s->synapse_admin_token));
@@ -98,6 +101,21 @@ enum dc_status dc_gateway_auth(const struct dc_gateway *g, struct dc_matrix_auth
         return fail_nobody(g, g->as.state != DC_CREDENTIAL_NONE ? &g->as : &g->admin, err);
     }
     *auth = auth_of(c);
+    return DC_OK;
+}
+
+enum dc_status dc_gateway_as_auth(const struct dc_gateway *g, struct dc_matrix_auth *auth,
+                                  struct dc_error *err)
+{
+    if (g->as.state == DC_CREDENTIAL_NONE) {
+        return dc_fail_code(err, DC_UNAVAILABLE, "chat_not_bridged",
+                            "the gateway has no application service to speak as: set "
+                            "MATRIX_AS_TOKEN");
+    }
+    if (g->as.state != DC_CREDENTIAL_OK) {
+        return fail_nobody(g, &g->as, err);
+    }
+    *auth = auth_of(&g->as);
     return DC_OK;
 }
 
@@ -161,6 +179,21 @@ static const char *credential_word(enum dc_gateway_credential_state state)
     return "unknown";
 }
 
+static const char *push_word(enum dc_gateway_push push)
+{
+    switch (push) {
+    case DC_PUSH_OFF:
+        return "off";
+    case DC_PUSH_UNKNOWN:
+        return "unknown";
+    case DC_PUSH_OK:
+        return "ok";
+    case DC_PUSH_UNREACHED:
+        return "unreached";
+    }
+    return "unknown";
+}
+
 static void tell_health(struct dc_gateway *g)
 {
     struct dc_health *h = g->ctx->health;
@@ -172,10 +205,16 @@ static void tell_health(struct dc_gateway *g)
     dc_health_set_fact(h, "server_name", g->ctx->settings->matrix_server_name);
     dc_health_set_fact(h, "application_service", credential_word(g->as.state));
     dc_health_set_fact(h, "synapse_admin", credential_word(g->admin.state));
+    dc_health_set_fact(h, "chat_to_matrix", g->as.state == DC_CREDENTIAL_NONE ? "off" : "on");
+    dc_health_set_fact(h, "chat_from_matrix", push_word(g->push));
     if (g->server != DC_SERVER_CONNECTED) {
         dc_health_set(g->health, DC_HEALTH_DOWN, dc_error_text(&g->server_error));
     } else if (refused != NULL) {
         dc_health_set(g->health, can_act ? DC_HEALTH_DEGRADED : DC_HEALTH_DOWN, refused);
+    } else if (g->push == DC_PUSH_UNREACHED) {
+        dc_health_set(g->health, DC_HEALTH_DEGRADED,
+                      "the homeserver does not reach the gateway: look at url and hs_token in "
+                      "daarion-appservice.yaml");
     } else {
         dc_health_set(g->health, can_act ? DC_HEALTH_OK : DC_HEALTH_DOWN,
                       can_act ? NULL : "the homeserver has not said yet whom we may act as");
@@ -227,6 +266,56 @@ static const char *admin_setting(const struct dc_gateway *g)
     return g->is_admin_from_secret ? "SYNAPSE_REGISTRATION_SECRET" : "SYNAPSE_ADMIN_TOKEN";
 }
 
+/* --- the way back --- */
+
+static void set_push(struct dc_gateway *g, enum dc_gateway_push push)
+{
+    if (push != g->push && push == DC_PUSH_OK) {
+        DC_LOG_INFO_EVENT(g->ctx->log, "matrix.push_works", DC_LF_B("works", true));
+    } else if (push != g->push && push == DC_PUSH_UNREACHED) {
+        DC_LOG_WARN_EVENT(g->ctx->log, "matrix.push_unreached",
+                          DC_LF_Z("detail", "the homeserver does not reach the gateway: look at "
+                                            "url and hs_token in daarion-appservice.yaml"));
+    }
+    g->push = push;
+    tell_health(g);
+}
+
+static void on_pinged(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
+                      const struct dc_error *err)
+{
+    struct dc_gateway *g = data;
+    (void)err;
+    g->is_pinging = false;
+    if (!g->is_stopping) {
+        /* 502 and 504 are about us, not about what stands in front of the homeserver; 400: our
+         * registration has no url. */
+        bool is_unreached =
+            answer->http_status == 502 || answer->http_status == 504 || answer->http_status == 400;
+        set_push(g, st == DC_OK ? DC_PUSH_OK : is_unreached ? DC_PUSH_UNREACHED : DC_PUSH_UNKNOWN);
+    }
+    dc_gateway_end(g);
+}
+
+/* With each check: a homeserver that could not push waits up to 8.5 minutes before it tries again,
+ * but at once when it finds that we are here. */
+static void ping(struct dc_gateway *g)
+{
+    if (g->push == DC_PUSH_OFF || g->is_pinging || g->is_stopping ||
+        g->server != DC_SERVER_CONNECTED || g->as.state != DC_CREDENTIAL_OK) {
+        return;
+    }
+    const struct dc_matrix_how how = {.auth = auth_of(&g->as),
+                                      .deadline_ms = g->timeout_ms,
+                                      .is_impatient = true,
+                                      .cb = on_pinged,
+                                      .data = g};
+    if (dc_matrix_as_ping(g->matrix, &how, DC_S(DC_MATRIX_SERVICE_ID), NULL) == DC_OK) {
+        g->is_pinging = true;
+        dc_gateway_begin(g);
+    }
+}
+
 static void finish_check(struct dc_gateway *g)
 {
     struct dc_list waiters;
@@ -235,6 +324,7 @@ static void finish_check(struct dc_gateway *g)
     g->wants_admin = false;
     set_text(&g->password, DC_SLICE_NULL);
     tell_health(g);
+    ping(g);
     if (!g->is_stopping) {
         dc_timer_start(&g->check_timer, (uint64_t)g->ctx->settings->matrix_check_interval_ms, 0);
     }
@@ -547,6 +637,13 @@ void dc_gateway_session_start(struct dc_gateway *g)
     (void)dc_fail_code(&g->server_error, DC_UNAVAILABLE, "matrix_unavailable",
                        "the homeserver has not been reached yet");
     tell_health(g);
+    if (g->as.state == DC_CREDENTIAL_NONE || g->push == DC_PUSH_OFF) {
+        DC_LOG_WARN_EVENT(g->ctx->log, "matrix.chat_not_bridged",
+                          DC_LF_B("to_matrix", g->as.state != DC_CREDENTIAL_NONE),
+                          DC_LF_B("from_matrix", g->push != DC_PUSH_OFF),
+                          DC_LF_Z("detail", "needs MATRIX_AS_TOKEN and MATRIX_HS_TOKEN (daarion "
+                                            "matrix-config makes both)"));
+    }
     start_check(g);
 }
 

@@ -71,6 +71,7 @@ static enum dc_status write_files(const struct place *p, int first, struct dc_er
     const struct dc_matrix_config config = {.dir_z = p->dir,
                                             .server_name = DC_S("daarion.space"),
                                             .synapse_url = DC_S("http://synapse:8008"),
+                                            .gateway_url = DC_S("http://gateway:7025"),
                                             .random = &random};
     enum dc_status st = dc_matrix_config_write(&config, &report, err);
     assert_int_equal(st == DC_OK, report.len > 0);
@@ -83,17 +84,23 @@ static void the_files_name_each_other_and_share_their_secrets(void **state)
     const struct place *p = *state;
     struct dc_error err = {0};
     static const char as_token[] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    static const char hs_token[] = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE";
     char expected[256];
     assert_int_equal(write_files(p, 0, &err), DC_OK);
     const char *text = read_file(p, "daarion-appservice.yaml");
     snprintf(expected, sizeof(expected), "\nas_token: '%s'\n", as_token);
     assert_non_null(strstr(text, expected));
     assert_non_null(strstr(text, "\nrate_limited: false\n"));
+    assert_non_null(strstr(text, "\nurl: 'http://gateway:7025'\nreceive_ephemeral: false\n"));
+    snprintf(expected, sizeof(expected), "\nhs_token: '%s'\n", hs_token);
+    assert_non_null(strstr(text, expected));
     assert_non_null(strstr(text, "regex: '@daarion\\..*:daarion\\.space$'"));
     assert_non_null(strstr(text, "regex: '#city_.*:daarion\\.space$'"));
     assert_non_null(strstr(text, "\nsender_localpart: daarion-city\n"));
     text = read_file(p, "daarion.env");
     snprintf(expected, sizeof(expected), "\nMATRIX_AS_TOKEN=%s\n", as_token);
+    assert_non_null(strstr(text, expected));
+    snprintf(expected, sizeof(expected), "\nMATRIX_HS_TOKEN=%s\n", hs_token);
     assert_non_null(strstr(text, expected));
     assert_non_null(strstr(text, "SYNAPSE_URL=http://synapse:8008\n"));
     assert_non_null(strstr(text, "\nMATRIX_SERVER_NAME=daarion.space\n"));

@@ -132,11 +132,27 @@ static void talking_and_listening(void **state)
     const struct dc_matrix_sync_opts from_start = {.timeout_ms = 0, .is_quiet = true};
     const struct dc_matrix_sync_opts on = {
         .since = DC_S("s1_2"), .filter = DC_S("{\"a\":1}"), .timeout_ms = 30000};
+    const struct dc_matrix_text plain = {
+        .room_id = DC_S("!a:b"), .txn_id = DC_S("m_city_1"), .body = DC_S("hi")};
+    const struct dc_matrix_text named = {.room_id = DC_S("!a:b"),
+                                         .txn_id = DC_S("t1"),
+                                         .body = DC_S("hi"),
+                                         .message_id = DC_S("m_city_1")};
     (void)state;
     open_rig(&rig);
-    EXPECT(dc_matrix_send_text(rig.m, &h, DC_S("!a:b"), DC_S("m_city_1"), DC_S("hi"), NULL),
+    EXPECT(dc_matrix_send_text(rig.m, &h, &plain, NULL),
            "PUT /_matrix/client/v3/rooms/!a:b/send/m.room.message/m_city_1?|Bearer t|"
            "{\"msgtype\":\"m.text\",\"body\":\"hi\"}\n");
+    EXPECT(dc_matrix_send_text(rig.m, &h, &named, NULL),
+           "PUT /_matrix/client/v3/rooms/!a:b/send/m.room.message/t1?|Bearer t|"
+           "{\"msgtype\":\"m.text\",\"body\":\"hi\",\"city.daarion.message_id\":\"m_city_1\"}\n");
+    EXPECT(dc_matrix_said_by(rig.m, &h, DC_S("!a:b"), DC_S("@c:d"), NULL),
+           "GET /_matrix/client/v3/rooms/!a:b/messages?dir=b&limit=20&filter=%7B%22types%22%3A%5B"
+           "%22m.room.message%22%5D%2C%22senders%22%3A%5B%22%40c%3Ad%22%5D%7D|Bearer t|\n");
+    EXPECT(dc_matrix_member(rig.m, &h, DC_S("!a:b"), DC_S("@c:d"), NULL),
+           "GET /_matrix/client/v3/rooms/!a:b/state/m.room.member/@c:d?|Bearer t|\n");
+    EXPECT(dc_matrix_as_ping(rig.m, &h, DC_S("daarion"), NULL),
+           "POST /_matrix/client/v1/appservice/daarion/ping?|Bearer t|{}\n");
     EXPECT(dc_matrix_set_presence(rig.m, &h, DC_S("@a:b"), DC_S("online"), DC_S("here"), NULL),
            "PUT /_matrix/client/v3/presence/@a:b/status?|Bearer t|{\"presence\":\"online\","
            "\"status_msg\":\"here\"}\n");
