@@ -5,6 +5,7 @@
 #include "roles/city/catch_up.h"
 #include "roles/city/feed.h"
 #include "roles/city/lookup.h"
+#include "roles/city/matrix_outgoing.h"
 
 #define SNIPPET_CHARS 100
 
@@ -109,6 +110,7 @@ static void on_message(struct dc_city *city, const struct dc_bus_message *event,
         room->heard_position =
             m.position > room->heard_position ? m.position : room->heard_position;
     }
+    dc_matrix_outgoing_said(city, room, m.position);
     if (m.position > room->last_position + 1) {
         dc_catch_up_room(city, room); /* brings this one too: it is committed */
     } else {

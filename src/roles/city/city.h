@@ -15,14 +15,15 @@
 #include "net/rate_limit.h"
 #include "roles/role.h"
 
-struct dc_city_rooms;    /* rooms.h: every room of the city, in memory */
-struct dc_city_people;   /* people.h: who is online, as published by the aggregator */
-struct dc_catch_up;      /* catch_up.h: what was committed unheard */
-struct dc_city_pages;    /* pages.h: sockets by the browser's page that holds them */
-struct dc_city_sessions; /* sessions.h: sockets of this process that stand for people */
-struct dc_feed;          /* feed.h: events that sockets have been given */
-struct dc_relay;         /* relay/relay.h: from commits to the bus */
-struct dc_peer;          /* roles/peer.h: another role's internal interface */
+struct dc_city_rooms;      /* rooms.h: every room of the city, in memory */
+struct dc_city_people;     /* people.h: who is online, as published by the aggregator */
+struct dc_catch_up;        /* catch_up.h: what was committed unheard */
+struct dc_city_pages;      /* pages.h: sockets by the browser's page that holds them */
+struct dc_city_sessions;   /* sessions.h: sockets of this process that stand for people */
+struct dc_feed;            /* feed.h: events that sockets have been given */
+struct dc_relay;           /* relay/relay.h: from commits to the bus */
+struct dc_matrix_outgoing; /* matrix_outgoing.h: what is to be said in Matrix rooms */
+struct dc_peer;            /* roles/peer.h: another role's internal interface */
 
 struct dc_city {
     struct dc_ctx *ctx;
@@ -41,7 +42,10 @@ struct dc_city {
     struct dc_feed *feed_seen;
     struct dc_relay *relay;
     struct dc_bus_sub *live_sub, *chat_sub, *event_sub;
-    struct dc_peer *gateway; /* matrix_link.h; NULL: no homeserver */
+    struct dc_peer *gateway;             /* matrix_link.h; NULL: no homeserver */
+    struct dc_matrix_outgoing *outgoing; /* once loaded; NULL: no homeserver */
+    /* matrix_incoming.c */
+    struct dc_counter *matrix_stored, *matrix_known, *matrix_left_out, *matrix_elsewhere;
     struct dc_rate_limit *message_limit, *room_limit, *lookup_limit;
     const struct dc_http_request *looked_up; /* lookup.c: its room has just been asked for */
     struct dc_counter *duplicate_messages, *duplicate_events;
@@ -88,6 +92,7 @@ void dc_city_routes_rooms(struct dc_city *city);
 void dc_city_routes_archive(struct dc_city *city);
 void dc_city_routes_backfill(struct dc_city *city);
 void dc_city_routes_chat(struct dc_city *city);
+void dc_city_routes_matrix(struct dc_city *city);
 void dc_city_routes_messages(struct dc_city *city);
 void dc_city_routes_feed(struct dc_city *city);
 void dc_city_routes_pages(struct dc_city *city);

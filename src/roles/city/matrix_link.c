@@ -1,16 +1,13 @@
 /* What city-service asks matrix-gateway for. */
 #include "roles/city/matrix_link.h"
 
-#include "base/input.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "matrix/matrix_path.h"
+#include "matrix/matrix_push.h"
 #include "roles/peer.h"
 
 /* The gateway's own time for the homeserver, and some for the way there. */
 #define WAY_MS 1000
-/* As the gateway takes it. */
-#define DISPLAY_NAME_MAX_CHARS 64
 
 enum dc_status dc_matrix_link_open(struct dc_city *city, struct dc_error *err)
 {
@@ -34,6 +31,7 @@ struct asking {
     struct dc_city *city;
     dc_matrix_room_cb room_cb;
     dc_matrix_session_cb session_cb;
+    dc_matrix_said_cb said_cb;
     void *data;
 };
 
@@ -136,17 +134,6 @@ enum dc_status dc_matrix_link_find(struct dc_city *city, struct dc_slice slug, d
 
 /* --- sessions --- */
 
-/* What of a name can be shown; ptr NULL: nothing. */
-static struct dc_slice display_name(struct dc_slice username)
-{
-    struct dc_slice name = dc_slice_trim(dc_utf8_prefix(username, DISPLAY_NAME_MAX_CHARS));
-    bool is_line = name.len > 0 && dc_text_is_valid(name);
-    for (size_t i = 0; is_line && i < name.len; i++) {
-        is_line = (unsigned char)name.ptr[i] >= ' ' && name.ptr[i] != 0x7f;
-    }
-    return is_line ? name : DC_SLICE_NULL;
-}
-
 static bool passes_on(const struct dc_error *cause)
 {
     static const char *const codes[] = {"account_taken", "matrix_user_deactivated", "rate_limited",
@@ -192,8 +179,53 @@ enum dc_status dc_matrix_link_session(struct dc_city *city, struct dc_slice user
     dc_jsonw_init(&w, &body);
     dc_jsonw_object(&w);
     dc_jsonw_key_text(&w, "user_id", user_id);
-    dc_jsonw_key_text(&w, "display_name", display_name(username));
+    dc_jsonw_key_text(&w, "display_name", dc_matrix_display_name(username));
     dc_jsonw_key_text(&w, "device_id", device_id);
     dc_jsonw_end(&w);
     return ask(city, "POST", DC_S("/internal/matrix/users/token"), &body, on_session, &like, err);
+}
+
+/* --- saying --- */
+
+static void on_said(void *data, enum dc_status st, const json_t *json, int64_t retry_after_ms,
+                    const struct dc_error *cause)
+{
+    struct asking *a = data;
+    struct dc_city *city = a->city;
+    struct dc_error err = {0};
+    struct dc_slice event_id = dc_json_text(json, "event_id");
+    if (st == DC_OK && event_id.len == 0) {
+        st = dc_fail_code(&err, DC_UNAVAILABLE, "matrix_unavailable",
+                          "matrix-gateway names no event");
+    } else if (st != DC_OK) {
+        err = *cause;
+    }
+    a->said_cb(a->data, st, event_id, retry_after_ms, &err);
+    dc_free(a);
+    dc_city_pending_end(city);
+}
+
+enum dc_status dc_matrix_link_say(struct dc_city *city, const struct dc_matrix_saying *saying,
+                                  dc_matrix_said_cb cb, void *data, struct dc_error *err)
+{
+    const struct asking like = {.city = city, .said_cb = cb, .data = data};
+    struct dc_strbuf body = {0};
+    struct dc_strbuf path = {0};
+    struct dc_jsonw w;
+    bool is_path =
+        dc_matrix_path(&path, "/internal/matrix/rooms/{}/send", &saying->matrix_room_id, 1);
+    dc_jsonw_init(&w, &body);
+    dc_jsonw_object(&w);
+    dc_jsonw_key_text(&w, "user_id", saying->user_id);
+    dc_jsonw_key_text(&w, "username", dc_matrix_display_name(saying->username));
+    dc_jsonw_key_text(&w, "body", saying->body);
+    dc_jsonw_key_text(&w, "txn_id", saying->message_id);
+    dc_jsonw_key_bool(&w, "is_unsure", saying->is_unsure);
+    dc_jsonw_end(&w);
+    if (!is_path || !dc_strbuf_ok(&path)) {
+        body.failed = true;
+    }
+    enum dc_status st = ask(city, "POST", dc_strbuf_slice(&path), &body, on_said, &like, err);
+    dc_strbuf_free(&path);
+    return st;
 }

@@ -47,4 +47,20 @@ DC_MUST_USE enum dc_status dc_matrix_link_session(struct dc_city *city, struct d
                                                   dc_matrix_session_cb cb, void *data,
                                                   struct dc_error *err);
 
+/* Says in a Matrix room what was said here, as its author.  is_unsure: it may have been said
+ * before.  Texts are copied. */
+struct dc_matrix_saying {
+    struct dc_slice matrix_room_id, user_id, username, body, message_id;
+    bool is_unsure;
+};
+/* event_id is borrowed.  Failures as they come from the gateway: rt "final" ones are DC_FORBIDDEN,
+ * DC_CONFLICT, DC_TOO_LARGE and DC_INVALID; chat_not_bridged; all others may pass, and what was
+ * asked may have been done. */
+typedef void (*dc_matrix_said_cb)(void *data, enum dc_status st, struct dc_slice event_id,
+                                  int64_t retry_after_ms, const struct dc_error *err);
+DC_MUST_USE enum dc_status dc_matrix_link_say(struct dc_city *city,
+                                              const struct dc_matrix_saying *saying,
+                                              dc_matrix_said_cb cb, void *data,
+                                              struct dc_error *err);
+
 #endif

@@ -5,6 +5,7 @@
 #include "domain/snippet.h"
 #include "roles/city/catch_up.h"
 #include "roles/city/chat.h"
+#include "roles/city/matrix_outgoing.h"
 #include "roles/city/owed.h"
 
 #define FEED_BODY_CHARS    500
@@ -19,6 +20,7 @@ struct sending {
     struct dc_feed_event event;
     struct dc_owed_message owed;
     dc_message_cb cb;
+    dc_message_taken_cb taken; /* instead of cb: it was said in a Matrix room */
     void *data;
 };
 
@@ -96,6 +98,18 @@ static bool sending_is_whole(const struct sending *s, const struct dc_message_dr
            (draft->idempotency_key.ptr == NULL || s->message.idempotency_key.ptr != NULL);
 }
 
+/* A new message: to the bus, to who waits for the answer, to the sockets. */
+static void tell(struct sending *s, const struct dc_message *m, const int64_t *owed_ids)
+{
+    dc_owed_message_publish(s->city, s->room, m, &s->event, &s->owed, owed_ids);
+    if (s->taken != NULL) {
+        s->taken(s->data, DC_OK, DC_MESSAGE_NEW, NULL);
+    } else {
+        s->cb(s->data, DC_OK, m, NULL);
+    }
+    dc_chat_committed(s->room, m);
+}
+
 static void on_stored(void *data, enum dc_status st, const struct dc_db_result *const *results,
                       size_t n, const struct dc_error *err)
 {
@@ -114,14 +128,11 @@ static void on_stored(void *data, enum dc_status st, const struct dc_db_result *
         if (!dc_repo_message_stored(results, n, &m, &is_new, owed_ids)) {
             st = dc_fail_code(&gone, DC_NOT_FOUND, "room_not_found", "the room does not exist");
             s->cb(s->data, st, NULL, &gone);
+        } else if (is_new) {
+            tell(s, &m, owed_ids);
+            dc_matrix_outgoing_said(city, s->room, m.position);
         } else {
-            if (is_new) {
-                dc_owed_message_publish(city, s->room, &m, &s->event, &s->owed, owed_ids);
-            }
             s->cb(s->data, DC_OK, &m, NULL);
-            if (is_new) {
-                dc_chat_committed(s->room, &m);
-            }
         }
     }
     sending_free(s);
@@ -143,8 +154,59 @@ enum dc_status dc_city_message_send(struct dc_city *city, const struct dc_messag
         sending_free(s);
         return dc_fail(err, DC_NO_MEMORY, 0, "out of memory");
     }
+    s->message.is_for_matrix = dc_matrix_outgoing_is_on(city);
     struct dc_db_batch *b = dc_repo_message_insert(city->ctx->db, &s->message, &s->event, &s->owed);
     enum dc_status st = dc_db_submit(b, on_stored, s, NULL, err);
+    if (st != DC_OK) {
+        sending_free(s);
+        return st;
+    }
+    dc_city_pending_begin(city);
+    return DC_OK;
+}
+
+/* --- what was said in a Matrix room --- */
+
+static void on_taken(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                     size_t n, const struct dc_error *err)
+{
+    struct sending *s = data;
+    struct dc_city *city = s->city;
+    int64_t owed_ids[DC_OWED_OF_MESSAGE];
+    if (st != DC_OK) {
+        if (strcmp(dc_error_code(err), "outcome_unknown") == 0) {
+            dc_city_doubt(city);
+        }
+        s->taken(s->data, st, DC_MESSAGE_HELD, err);
+    } else {
+        struct dc_message m = s->message;
+        enum dc_message_outcome outcome = dc_repo_matrix_message_stored(results, n, &m, owed_ids);
+        if (outcome == DC_MESSAGE_NEW) {
+            dc_matrix_outgoing_heard(s->room, m.position);
+            tell(s, &m, owed_ids);
+        } else {
+            s->taken(s->data, DC_OK, outcome, NULL);
+        }
+    }
+    sending_free(s);
+    dc_city_pending_end(city);
+}
+
+enum dc_status dc_city_message_take(struct dc_city *city, const struct dc_message_draft *draft,
+                                    const struct dc_message_origin *origin, dc_message_taken_cb cb,
+                                    void *data, struct dc_error *err)
+{
+    struct sending *s = sending_create(city, draft);
+    s->taken = cb;
+    s->data = data;
+    if (!sending_is_whole(s, draft) ||
+        !dc_owed_message_make(&s->arena, &s->message, &s->event, &s->owed)) {
+        sending_free(s);
+        return dc_fail(err, DC_NO_MEMORY, 0, "out of memory");
+    }
+    struct dc_db_batch *b =
+        dc_repo_matrix_message_insert(city->ctx->db, &s->message, origin, &s->event, &s->owed);
+    enum dc_status st = dc_db_submit(b, on_taken, s, NULL, err);
     if (st != DC_OK) {
         sending_free(s);
         return st;

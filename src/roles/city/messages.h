@@ -24,4 +24,14 @@ DC_MUST_USE enum dc_status dc_city_message_send(struct dc_city *city,
                                                 const struct dc_message_draft *draft,
                                                 dc_message_cb cb, void *data, struct dc_error *err);
 
+/* What was said in a Matrix room: the same, without a limit of rate (that is the homeserver's), and
+ * answered with what has become of it.  The room may be archived for this: ask before. */
+typedef void (*dc_message_taken_cb)(void *data, enum dc_status st, enum dc_message_outcome outcome,
+                                    const struct dc_error *err);
+DC_MUST_USE enum dc_status dc_city_message_take(struct dc_city *city,
+                                                const struct dc_message_draft *draft,
+                                                const struct dc_message_origin *origin,
+                                                dc_message_taken_cb cb, void *data,
+                                                struct dc_error *err);
+
 #endif

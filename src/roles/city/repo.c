@@ -26,6 +26,9 @@ static const struct dc_db_stmt select_room = {.sql =
 static const struct dc_db_stmt select_some_rooms = {
     .sql = ROOM_COLUMNS " where r.id in (select jsonb_array_elements_text($1))",
     .sqlite = ROOM_COLUMNS " where r.id in (select value from json_each($1))"};
+static const struct dc_db_stmt select_rooms_of_matrix = {
+    .sql = ROOM_COLUMNS " where r.matrix_room_id in (select jsonb_array_elements_text($1))",
+    .sqlite = ROOM_COLUMNS " where r.matrix_room_id in (select value from json_each($1))"};
 
 struct dc_db_batch *dc_repo_load(struct dc_db *db)
 {
@@ -49,6 +52,14 @@ struct dc_db_batch *dc_repo_rooms(struct dc_db *db, struct dc_slice ids_json)
     struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_READ);
     const struct dc_db_value ids[] = {dc_db_json(ids_json)};
     dc_db_batch_add(b, &select_some_rooms, ids, DC_ARRAY_LEN(ids));
+    return b;
+}
+
+struct dc_db_batch *dc_repo_rooms_of_matrix(struct dc_db *db, struct dc_slice matrix_ids_json)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_READ);
+    const struct dc_db_value ids[] = {dc_db_json(matrix_ids_json)};
+    dc_db_batch_add(b, &select_rooms_of_matrix, ids, DC_ARRAY_LEN(ids));
     return b;
 }
 
@@ -408,7 +419,32 @@ static const struct dc_db_stmt select_by_key = {
            " from city_room_messages"
            " where room_id = $1 and author_user_id = $2 and idempotency_key = $3"};
 
-enum { AT_LOCK, AT_INSERT, AT_ADVANCE, AT_EVENT, AT_OWED, AT_BY_KEY };
+static const struct dc_db_stmt insert_for_matrix = {
+    .sql = "insert into matrix_outgoing (message_id, room_id, position)"
+           " select m.id, m.room_id, m.position from city_room_messages m"
+           " join city_rooms r on r.id = m.room_id"
+           " where m.id = $1 and r.matrix_room_id is not null"};
+
+/* Then, if asked for, insert_for_matrix, and at the end select_by_key. */
+enum { AT_LOCK, AT_INSERT, AT_ADVANCE, AT_EVENT, AT_OWED };
+
+/* What follows the message that the batch has inserted, if it has. */
+static void add_rest(struct dc_db_batch *b, const struct dc_message *m,
+                     const struct dc_feed_event *e, const struct dc_owed_message *owed)
+{
+    const struct dc_db_value head[] = {dc_db_text(m->id), dc_db_text(m->room_id),
+                                       dc_db_utc(m->created_at)};
+    const struct dc_db_value event[] = {
+        dc_db_text(e->id),      dc_db_text(e->kind),      dc_db_text(e->room_id),
+        dc_db_text(e->user_id), dc_db_text(e->username),  dc_db_text(e->agent_id),
+        dc_db_json(e->payload), dc_db_utc(e->created_at), dc_db_text(m->id)};
+    const struct dc_db_value debt[] = {dc_db_text(m->id),      dc_db_text(owed->subject),
+                                       dc_db_text(owed->head), dc_db_text(owed->tail),
+                                       dc_db_text(e->id),      dc_db_text(owed->event)};
+    dc_db_batch_add(b, &advance_head, head, DC_ARRAY_LEN(head));
+    dc_db_batch_add(b, &insert_message_event, event, DC_ARRAY_LEN(event));
+    dc_db_batch_add(b, &insert_message_owed, debt, DC_ARRAY_LEN(debt));
+}
 
 struct dc_db_batch *dc_repo_message_insert(struct dc_db *db, const struct dc_message *m,
                                            const struct dc_feed_event *e,
@@ -424,21 +460,13 @@ struct dc_db_batch *dc_repo_message_insert(struct dc_db *db, const struct dc_mes
                                           dc_db_text(m->body),
                                           dc_db_utc(m->created_at),
                                           dc_db_text(m->idempotency_key)};
-    const struct dc_db_value head[] = {dc_db_text(m->id), dc_db_text(m->room_id),
-                                       dc_db_utc(m->created_at)};
-    const struct dc_db_value event[] = {
-        dc_db_text(e->id),      dc_db_text(e->kind),      dc_db_text(e->room_id),
-        dc_db_text(e->user_id), dc_db_text(e->username),  dc_db_text(e->agent_id),
-        dc_db_json(e->payload), dc_db_utc(e->created_at), dc_db_text(m->id)};
-    const struct dc_db_value debt[] = {dc_db_text(m->id),      dc_db_text(owed->subject),
-                                       dc_db_text(owed->head), dc_db_text(owed->tail),
-                                       dc_db_text(e->id),      dc_db_text(owed->event)};
     dc_db_batch_set_lock_key(b, m->room_id);
     dc_db_batch_add(b, &lock_head, lock, DC_ARRAY_LEN(lock));
     dc_db_batch_add(b, &insert_message, message, DC_ARRAY_LEN(message));
-    dc_db_batch_add(b, &advance_head, head, DC_ARRAY_LEN(head));
-    dc_db_batch_add(b, &insert_message_event, event, DC_ARRAY_LEN(event));
-    dc_db_batch_add(b, &insert_message_owed, debt, DC_ARRAY_LEN(debt));
+    add_rest(b, m, e, owed);
+    if (m->is_for_matrix) {
+        dc_db_batch_add(b, &insert_for_matrix, message, 1);
+    }
     if (m->idempotency_key.ptr != NULL) {
         const struct dc_db_value key[] = {dc_db_text(m->room_id), dc_db_text(m->author_user_id),
                                           dc_db_text(m->idempotency_key)};
@@ -459,11 +487,79 @@ bool dc_repo_message_stored(const struct dc_db_result *const *results, size_t n,
         }
         return true;
     }
-    if (n > AT_BY_KEY && dc_db_rows(results[AT_BY_KEY]) == 1) {
-        dc_repo_read_message(results[AT_BY_KEY], 0, m->room_id, m);
+    if (m->idempotency_key.ptr != NULL && dc_db_rows(results[n - 1]) == 1) {
+        dc_repo_read_message(results[n - 1], 0, m->room_id, m);
         return true;
     }
     return false;
+}
+
+/* --- messages that were said in Matrix rooms --- */
+
+static const struct dc_db_stmt take_echo = {
+    .sql = "update city_room_messages set matrix_event_id = $1"
+           " where id = $2 and room_id = $3 and (author_user_id = $4 or author_agent_id = $4)"
+           " and (matrix_event_id is null or matrix_event_id = $1) and not exists"
+           " (select 1 from city_room_messages o where o.matrix_event_id = $1 and o.id <> $2)"};
+static const struct dc_db_stmt end_echo = {
+    .sql = "delete from matrix_outgoing where message_id = $2 and exists"
+           " (select 1 from city_room_messages where id = $2 and matrix_event_id = $1)"};
+static const struct dc_db_stmt insert_matrix_message = {
+    .sql = "insert into city_room_messages (id, room_id, author_user_id, author_name, body,"
+           " created_at, position, matrix_event_id)"
+           " select $1, $2, $3, $4, $5, $6, h.last_position + 1, $7"
+           " from city_room_heads h where h.room_id = $2 and (cast($8 as text) is null or exists"
+           " (select 1 from city_room_messages b where b.matrix_event_id = $8))"
+           " on conflict (matrix_event_id) where matrix_event_id is not null do nothing"
+           " returning position"};
+static const struct dc_db_stmt select_of_event = {
+    .sql = "select id from city_room_messages where matrix_event_id = $1"};
+
+/* Behind lock_head, and take_echo and end_echo if the event says that it is one. */
+enum { M_INSERT, M_ADVANCE, M_EVENT, M_OWED, M_KNOWN, M_COUNT };
+
+struct dc_db_batch *dc_repo_matrix_message_insert(struct dc_db *db, const struct dc_message *m,
+                                                  const struct dc_message_origin *origin,
+                                                  const struct dc_feed_event *e,
+                                                  const struct dc_owed_message *owed)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_WRITE | DC_DB_GROUP);
+    const struct dc_db_value lock[] = {dc_db_text(m->room_id)};
+    const struct dc_db_value echo[] = {dc_db_text(origin->event_id), dc_db_text(origin->echo_of),
+                                       dc_db_text(m->room_id), dc_db_text(m->author_user_id)};
+    const struct dc_db_value message[] = {dc_db_text(m->id),
+                                          dc_db_text(m->room_id),
+                                          dc_db_text(m->author_user_id),
+                                          dc_db_text(m->username),
+                                          dc_db_text(m->body),
+                                          dc_db_utc(m->created_at),
+                                          dc_db_text(origin->event_id),
+                                          dc_db_text(origin->behind)};
+    dc_db_batch_set_lock_key(b, m->room_id);
+    dc_db_batch_add(b, &lock_head, lock, DC_ARRAY_LEN(lock));
+    if (origin->echo_of.ptr != NULL) {
+        dc_db_batch_add(b, &take_echo, echo, 4);
+        dc_db_batch_add(b, &end_echo, echo, 2);
+    }
+    dc_db_batch_add(b, &insert_matrix_message, message, DC_ARRAY_LEN(message));
+    add_rest(b, m, e, owed);
+    dc_db_batch_add(b, &select_of_event, echo, 1);
+    return b;
+}
+
+enum dc_message_outcome dc_repo_matrix_message_stored(const struct dc_db_result *const *results,
+                                                      size_t n, struct dc_message *m,
+                                                      int64_t owed_ids[DC_OWED_OF_MESSAGE])
+{
+    const struct dc_db_result *const *r = results + (n - M_COUNT);
+    if (dc_db_rows(r[M_INSERT]) == 0) {
+        return dc_db_rows(r[M_KNOWN]) == 0 ? DC_MESSAGE_HELD : DC_MESSAGE_KNOWN;
+    }
+    m->position = (uint64_t)dc_db_get_int(r[M_INSERT], 0, 0);
+    for (size_t i = 0; i < DC_OWED_OF_MESSAGE; i++) {
+        owed_ids[i] = dc_outbox_id(r[M_OWED], i);
+    }
+    return DC_MESSAGE_NEW;
 }
 
 static const struct dc_db_stmt select_position = {

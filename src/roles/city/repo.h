@@ -1,5 +1,5 @@
-/* The SQL of city-service: every statement of this role is in repo.c, as batches for db.h and
- * readers of their rows. */
+/* The SQL of city-service: every statement of this role is in repo.c (and matrix_repo.c), as
+ * batches for db.h and readers of their rows. */
 #ifndef DC_ROLES_CITY_REPO_H
 #define DC_ROLES_CITY_REPO_H
 
@@ -13,6 +13,7 @@ struct dc_message {
     struct dc_slice idempotency_key; /* may be NULL */
     uint64_t position;
     struct dc_utc created_at;
+    bool is_for_matrix; /* to be said in the Matrix room too, if the room has one */
 };
 
 /* Wire type Message as one JSON object. */
@@ -63,6 +64,8 @@ DC_MUST_USE size_t dc_repo_read_rooms(const struct dc_db_result *r, struct dc_ci
 /* One room by id or slug; the rooms of some ids (a JSON array). Result: [0] as [1] of load. */
 struct dc_db_batch *dc_repo_room(struct dc_db *db, struct dc_slice id_or_slug);
 struct dc_db_batch *dc_repo_rooms(struct dc_db *db, struct dc_slice ids_json);
+/* The rooms that have some Matrix rooms (a JSON array of their ids). */
+struct dc_db_batch *dc_repo_rooms_of_matrix(struct dc_db *db, struct dc_slice matrix_ids_json);
 /* Puts those that the directory does not know yet, and no others. */
 void dc_repo_read_unknown_rooms(const struct dc_db_result *r, struct dc_city_rooms *rooms,
                                 void (*added)(void *data, struct dc_city_room *room), void *data);
@@ -120,6 +123,27 @@ struct dc_db_batch *dc_repo_message_insert(struct dc_db *db, const struct dc_mes
 bool dc_repo_message_stored(const struct dc_db_result *const *results, size_t n,
                             struct dc_message *m, bool *is_new,
                             int64_t owed_ids[DC_OWED_OF_MESSAGE]);
+
+/* Where a message comes from that was said in a Matrix room. */
+struct dc_message_origin {
+    struct dc_slice event_id;
+    /* The event before it, of the same room, that has to be stored first; ptr NULL: none. */
+    struct dc_slice behind;
+    /* The message of ours that the event says it is: then the message gets the event's id, if it is
+     * in that room and by that author, and nothing is stored.  ptr NULL: it says nothing. */
+    struct dc_slice echo_of;
+};
+/* Stores such a message as dc_repo_message_insert() does, once for each event.  NEW: as above.
+ * KNOWN: it was stored before, or it is what this city has said itself.  HELD: the one before it is
+ * not stored. */
+enum dc_message_outcome { DC_MESSAGE_NEW, DC_MESSAGE_KNOWN, DC_MESSAGE_HELD };
+struct dc_db_batch *dc_repo_matrix_message_insert(struct dc_db *db, const struct dc_message *m,
+                                                  const struct dc_message_origin *origin,
+                                                  const struct dc_feed_event *event,
+                                                  const struct dc_owed_message *owed);
+enum dc_message_outcome dc_repo_matrix_message_stored(const struct dc_db_result *const *results,
+                                                      size_t n, struct dc_message *m,
+                                                      int64_t owed_ids[DC_OWED_OF_MESSAGE]);
 
 /* Pages: newest first in the rows of LAST and BEFORE, oldest first in the others. */
 enum dc_page_kind { DC_PAGE_LAST, DC_PAGE_BEFORE, DC_PAGE_AFTER, DC_PAGE_AFTER_POSITION };

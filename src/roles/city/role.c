@@ -6,6 +6,7 @@
 #include "roles/city/feed.h"
 #include "roles/city/lookup.h"
 #include "roles/city/matrix_link.h"
+#include "roles/city/matrix_outgoing.h"
 #include "roles/city/owed.h"
 #include "roles/city/pages.h"
 #include "roles/city/people.h"
@@ -159,6 +160,7 @@ static void on_loaded(void *data, enum dc_status st, const struct dc_db_result *
         } else {
             city->is_loaded = true;
             city->catch_up = dc_catch_up_create(city);
+            dc_matrix_outgoing_start(city);
             dc_people_on_read(city->people, on_people_read, city);
         }
     }
@@ -263,6 +265,7 @@ static void ignore_room(void *data, const struct dc_room_row *row)
 static void free_city(struct dc_city *city)
 {
     dc_catch_up_destroy(city->catch_up);
+    dc_matrix_outgoing_destroy(city);
     dc_chat_stop(city);
     dc_matrix_link_close(city);
     dc_pages_destroy(city->pages);
@@ -329,6 +332,7 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     dc_city_routes_archive(city);
     dc_city_routes_backfill(city);
     dc_city_routes_chat(city);
+    dc_city_routes_matrix(city);
     dc_city_routes_messages(city);
     dc_city_routes_feed(city);
     dc_city_routes_pages(city);
@@ -391,6 +395,7 @@ static void stop(void *state, void (*stopped)(void *data), void *data)
     city->stopped_data = data;
     city->is_stopping = true;
     dc_timer_stop(&city->retry);
+    dc_matrix_outgoing_stop(city);
     dc_matrix_link_close(city); /* what waits for the homeserver ends */
     if (city->pending == 0) {
         finish_stop(city);

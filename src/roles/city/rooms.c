@@ -1,11 +1,11 @@
-/* The room directory: two tables for looking up, one list for listing. */
+/* The room directory: three tables for looking up, one list for listing. */
 #include "roles/city/rooms.h"
 
 #include "base/input.h"
 #include "base/mem.h"
 
 struct dc_city_rooms {
-    struct dc_map by_id, by_slug;
+    struct dc_map by_id, by_slug, by_matrix_id;
     struct dc_list order;
     uint64_t seed[2];
 };
@@ -16,6 +16,7 @@ struct dc_city_rooms *dc_city_rooms_create(void)
     dc_random_fill(NULL, rooms->seed, sizeof(rooms->seed));
     dc_map_init(&rooms->by_id, rooms->seed);
     dc_map_init(&rooms->by_slug, rooms->seed);
+    dc_map_init(&rooms->by_matrix_id, rooms->seed);
     dc_list_init(&rooms->order);
     return rooms;
 }
@@ -83,6 +84,7 @@ void dc_city_rooms_destroy(struct dc_city_rooms *rooms)
     }
     dc_map_free(&rooms->by_id);
     dc_map_free(&rooms->by_slug);
+    dc_map_free(&rooms->by_matrix_id);
     dc_free(rooms);
 }
 
@@ -132,7 +134,11 @@ struct dc_city_room *dc_city_rooms_put(struct dc_city_rooms *rooms, const struct
         dc_list_init(&room->people.typing);
         dc_map_init(&room->people.by_user, rooms->seed);
         dc_relay_lane_init(&room->lane);
+        dc_list_init(&room->outgoing.link);
     } else {
+        if (room->row.matrix_room_id.ptr != NULL) {
+            (void)dc_map_remove(&rooms->by_matrix_id, room->row.matrix_room_id);
+        }
         (void)dc_map_remove(&rooms->by_slug, room->row.slug);
         (void)dc_map_remove(&rooms->by_id, room->row.id);
         dc_list_remove(&room->order);
@@ -141,6 +147,9 @@ struct dc_city_room *dc_city_rooms_put(struct dc_city_rooms *rooms, const struct
     room->row = copy;
     (void)dc_map_put(&rooms->by_id, room->row.id, room);
     (void)dc_map_put(&rooms->by_slug, room->row.slug, room);
+    if (room->row.matrix_room_id.ptr != NULL) {
+        (void)dc_map_put(&rooms->by_matrix_id, room->row.matrix_room_id, room);
+    }
     insert_ordered(rooms, room);
     return room;
 }
@@ -150,6 +159,12 @@ struct dc_city_room *dc_city_rooms_find(const struct dc_city_rooms *rooms,
 {
     struct dc_city_room *room = dc_map_get(&rooms->by_id, id_or_slug);
     return room != NULL ? room : dc_map_get(&rooms->by_slug, id_or_slug);
+}
+
+struct dc_city_room *dc_city_rooms_find_matrix(const struct dc_city_rooms *rooms,
+                                               struct dc_slice matrix_room_id)
+{
+    return dc_map_get(&rooms->by_matrix_id, matrix_room_id);
 }
 
 size_t dc_city_rooms_count(const struct dc_city_rooms *rooms)

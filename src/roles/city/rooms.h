@@ -44,6 +44,17 @@ struct dc_room_people {
     struct dc_list typing;         /* those of them who type */
 };
 
+/* What is to be said in its Matrix room; matrix_outgoing.c keeps it. */
+struct dc_room_outgoing {
+    struct dc_list link; /* of those that are ready, or that wait */
+    enum { DC_OUTGOING_IDLE, DC_OUTGOING_READY, DC_OUTGOING_ACTIVE, DC_OUTGOING_WAITING } state;
+    bool has_more;      /* something was said while it was active */
+    uint64_t seen;      /* newest position that it was told of */
+    uint64_t sure_term; /* in that term of ours: nobody has said half of anything */
+    struct dc_backoff backoff;
+    int64_t retry_at_ms; /* WAITING: monotonic */
+};
+
 struct dc_city_room {
     struct dc_room_row row; /* texts owned by the room, replaced by the next put */
     uint64_t last_position;
@@ -57,7 +68,8 @@ struct dc_city_room {
     bool is_catching_up, has_missed_more; /* catch_up.c */
     bool is_announced;                    /* this process's sockets have been told of it */
     struct dc_relay_lane lane;            /* order of its messages on the bus */
-    struct dc_list order;                 /* default rooms first, then newest */
+    struct dc_room_outgoing outgoing;
+    struct dc_list order; /* default rooms first, then newest */
 };
 
 struct dc_city_rooms;
@@ -73,6 +85,9 @@ struct dc_city_room *dc_city_rooms_put(struct dc_city_rooms *rooms, const struct
 /* By id or slug; NULL if unknown. */
 struct dc_city_room *dc_city_rooms_find(const struct dc_city_rooms *rooms,
                                         struct dc_slice id_or_slug);
+/* By the id of its Matrix room; NULL if none has it. */
+struct dc_city_room *dc_city_rooms_find_matrix(const struct dc_city_rooms *rooms,
+                                               struct dc_slice matrix_room_id);
 size_t dc_city_rooms_count(const struct dc_city_rooms *rooms);
 /* In list order: start with NULL. */
 struct dc_city_room *dc_city_rooms_next(const struct dc_city_rooms *rooms,

@@ -108,7 +108,7 @@ static void on_sent(void *data, enum dc_status st, const struct dc_matrix_answer
         join(f);
     } else if (st == DC_UPSTREAM && http_status >= 400 && http_status < 500) {
         /* It has looked at this very message and does not take it. */
-        (void)dc_fail_code(&err, DC_INVALID, "matrix_refused", "%s", dc_error_text(cause));
+        (void)dc_fail_code(&err, DC_CONFLICT, "matrix_refused", "%s", dc_error_text(cause));
         fail(f, &err, -1);
     } else {
         fail(f, cause, answer->retry_after_ms);

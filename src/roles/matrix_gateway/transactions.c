@@ -11,10 +11,8 @@
 #include "roles/matrix_gateway/transactions.h"
 #include "base/input.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "matrix/matrix_id.h"
 #include "matrix/matrix_push.h"
-#include "roles/matrix_gateway/accounts.h"
 #include "roles/matrix_gateway/names.h"
 #include "roles/matrix_gateway/repo.h"
 #include "roles/peer.h"
@@ -202,7 +200,8 @@ static struct dc_slice localpart_of(struct dc_slice matrix_user_id)
     struct dc_slice server;
     bool is_id = dc_matrix_id_split(matrix_user_id, '@', &localpart, &server);
     DC_ASSERT(is_id); /* of an event that has been read */
-    return dc_utf8_prefix(localpart, DC_GATEWAY_NAME_MAX_CHARS);
+    localpart = dc_matrix_display_name(localpart);
+    return localpart.ptr != NULL ? localpart : DC_S("Matrix");
 }
 
 /* Everybody is called something by now. */
@@ -413,6 +412,16 @@ static void find_owners(struct push_flow *f)
 
 /* --- reading --- */
 
+/* As it was when the message was said: it may change in the same piece. */
+static void take_known_name(struct push_flow *f, struct item *item)
+{
+    struct dc_slice name =
+        dc_gateway_names_get(f->flow.g->names, item->event.room_id, item->event.sender);
+    if (name.ptr != NULL) {
+        item->username = dc_arena_dup(&f->arena, name); /* none: it is looked for once more */
+    }
+}
+
 /* true: the event is kept. */
 static bool take_message(struct push_flow *f, const struct dc_matrix_pushed *event)
 {
@@ -425,6 +434,7 @@ static bool take_message(struct push_flow *f, const struct dc_matrix_pushed *eve
         return false;
     }
     g->events_messages->value++;
+    take_known_name(f, item);
     f->n_bytes += item->text.len;
     f->n_items++;
     return true;

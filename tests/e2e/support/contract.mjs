@@ -193,7 +193,8 @@ export function checkResponse(method, pathname, response) {
       }
     }
   }
-  if (response.status < 400) {
+  // What can only refuse has done so.
+  if (response.status < 400 || Object.keys(operation.responses).every((status) => status >= '400')) {
     saw('operation', operation.operationId);
   }
 }

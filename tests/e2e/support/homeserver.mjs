@@ -7,6 +7,7 @@ import http from 'node:http';
 
 export const SERVER_NAME = 'fake.test';
 export const AS_TOKEN = 'as-token-0123456789abcdef-SECRET';
+export const HS_TOKEN = 'hs-token-0123456789abcdef-SECRET';
 export const ADMIN_TOKEN = 'admin-token-0123456789abcdef-SECRET';
 export const REGISTRATION_SECRET = 'registration-0123456789abcdef-SECRET';
 export const SENDER = `@daarion-city:${SERVER_NAME}`;
@@ -37,6 +38,10 @@ export class FakeHomeserver {
     this.users.set(ADMIN, {});
     this.requests.length = 0;
     this.nonces = new Set();
+    this.events = new Map(); // room -> [{event_id, sender, content}], oldest first
+    this.transactions = new Map(); // as Synapse keeps them: in memory
+    this.pushUrl = null; // where the application service is reached
+    this.nextTransaction = 1;
     this.release();
   }
 
@@ -104,6 +109,34 @@ export class FakeHomeserver {
     this.rooms.set(id, { creator, name: `name of ${alias}`, topic: null, members: new Set([creator]) });
     this.aliases.set(alias, id);
     return id;
+  }
+
+  /** What has been said in a room, as [sender, body]. */
+  said(room) {
+    return (this.events.get(room) ?? []).map((event) => [event.sender, event.content.body]);
+  }
+
+  /** A member of a room with a name. */
+  addMember(room, id, displayname) {
+    this.users.set(id, { displayname });
+    this.rooms.get(room).members.add(id);
+  }
+
+  makeEvent(room_id, sender, content, more = {}) {
+    return {
+      event_id: `$${randomBytes(24).toString('base64url')}`, room_id, sender, content, type: 'm.room.message',
+      origin_server_ts: Date.now(), unsigned: { age: 5 }, ...more,
+    };
+  }
+
+  /** Pushes events as a transaction: {status, json}. id: of the transaction. */
+  async push(events, { id = this.nextTransaction++, token = HS_TOKEN, text } = {}) {
+    const response = await fetch(`${this.pushUrl}/_matrix/app/v1/transactions/${id}`, {
+      method: 'PUT',
+      headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
+      body: text ?? JSON.stringify({ events }),
+    });
+    return { status: response.status, json: await response.json() };
   }
 
   addUser(id, more = {}) {
@@ -284,6 +317,24 @@ export class FakeHomeserver {
         }
         return room[key] === null ? error(404, 'M_NOT_FOUND') : [200, { [key]: room[key] }];
       }
+      case 'POST join/*': {
+        const room = this.rooms.get(rest[1]);
+        if (!this.users.has(self) || !room || room.banned?.has(self)) {
+          return error(403, 'M_FORBIDDEN');
+        }
+        room.members.add(self);
+        return [200, { room_id: rest[1] }];
+      }
+      case 'POST appservice/daarion/ping':
+        return this.#ping();
+      case 'GET rooms/*/messages': {
+        if (!this.rooms.get(rest[1])?.members.has(self)) {
+          return error(403, 'M_FORBIDDEN');
+        }
+        const { senders } = JSON.parse(call.query.get('filter'));
+        const found = (this.events.get(rest[1]) ?? []).filter((event) => senders.includes(event.sender));
+        return [200, { chunk: found.reverse().slice(0, Number(call.query.get('limit'))), start: 's' }];
+      }
       case 'POST register': {
         const id = `@${call.body.username}:${SERVER_NAME}`;
         if (this.users.has(id)) {
@@ -311,7 +362,34 @@ export class FakeHomeserver {
         user.presence = call.body;
         return [200, {}];
       default:
+        if (/^PUT rooms\/\*\/send\/m.room.message\//.test(line)) {
+          return this.#send(call, rest, self);
+        }
+        if (/^GET rooms\/\*\/state\/m.room.member\//.test(line)) {
+          const room = this.rooms.get(rest[1]);
+          return room?.members.has(self) && room.members.has(rest[4])
+            ? [200, { membership: 'join', displayname: this.users.get(rest[4])?.displayname }]
+            : error(403, 'M_FORBIDDEN');
+        }
         return error(404, 'M_UNRECOGNIZED');
     }
+  }
+
+  #send(call, rest, self) {
+    const [, room, , , txn] = rest;
+    const key = `${room} ${txn}`;
+    if (!this.rooms.get(room)?.members.has(self)) {
+      return error(403, 'M_FORBIDDEN');
+    }
+    if (!this.transactions.has(key)) {
+      const event = this.makeEvent(room, self, call.body);
+      this.events.set(room, [...(this.events.get(room) ?? []), event]);
+      this.transactions.set(key, event.event_id);
+    }
+    return [200, { event_id: this.transactions.get(key) }];
+  }
+
+  #ping() {
+    return this.pushUrl ? [200, { duration_ms: 1 }] : error(400, 'M_URL_NOT_SET');
   }
 }
