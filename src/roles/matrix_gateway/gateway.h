@@ -63,6 +63,8 @@ struct dc_gateway {
     bool is_checking, wants_admin;
     enum dc_gateway_push push;
     bool is_pinging;
+    size_t pushing;  /* transactions under way */
+    bool was_pushed; /* one has come since the last check */
     struct dc_list waiters;
     struct dc_strbuf password; /* of the administrator that is being made */
     /* rooms.c: flows that look again in a moment */

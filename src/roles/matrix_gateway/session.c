@@ -298,11 +298,14 @@ static void on_pinged(void *data, enum dc_status st, const struct dc_matrix_answ
 }
 
 /* With each check: a homeserver that could not push waits up to 8.5 minutes before it tries again,
- * but at once when it finds that we are here. */
+ * but at once when it finds that we are here.  Not while it pushes: it would begin to repeat what
+ * it is repeating already.  Nor before we listen. */
 static void ping(struct dc_gateway *g)
 {
-    if (g->push == DC_PUSH_OFF || g->is_pinging || g->is_stopping ||
-        g->server != DC_SERVER_CONNECTED || g->as.state != DC_CREDENTIAL_OK) {
+    bool is_heard = g->was_pushed || g->pushing > 0;
+    g->was_pushed = false;
+    if (is_heard || g->ctx->internal_url[0] == '\0' || g->push == DC_PUSH_OFF || g->is_pinging ||
+        g->is_stopping || g->server != DC_SERVER_CONNECTED || g->as.state != DC_CREDENTIAL_OK) {
         return;
     }
     const struct dc_matrix_how how = {.auth = auth_of(&g->as),

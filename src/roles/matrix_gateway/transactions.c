@@ -105,11 +105,12 @@ static void end(struct push_flow *f, int http_status, const char *errcode_z, con
     struct dc_gateway *g = f->flow.g;
     clear_piece(f);
     dc_arena_free(&f->arena);
+    g->pushing--;
     reply(f->flow.r, http_status, errcode_z, text_z);
     dc_gateway_end(g);
 }
 
-/* The homeserver comes again; after the next check at once, see dc_gateway_check_now(). */
+/* The homeserver comes again: by itself, or when it is asked to (session.c). */
 static void fail(struct push_flow *f, const struct dc_error *err)
 {
     struct dc_gateway *g = f->flow.g;
@@ -511,6 +512,8 @@ static void put_transaction(void *ctx, struct dc_http_request *r)
     f->flow.deadline_ms = dc_loop_now(g->ctx->loop).ms + (int64_t)g->timeout_ms;
     dc_arena_init(&f->arena, 1024, 0);
     dc_gateway_begin(g);
+    g->pushing++;
+    g->was_pushed = true;
     if (dc_matrix_push_open(dc_http_body(r), &f->cursor)) {
         next_piece(f);
     } else {

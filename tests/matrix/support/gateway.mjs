@@ -26,8 +26,8 @@ export class Gateway {
   /** No token, neither ours nor a resident's, may stand in the log. */
   async remove() {
     await this.server.remove();
-    const { asToken, adminToken, registrationSecret } = this.synapse;
-    for (const secret of [asToken, adminToken, registrationSecret, ...this.tokens]) {
+    const { asToken, hsToken, adminToken, registrationSecret } = this.synapse;
+    for (const secret of [asToken, hsToken, adminToken, registrationSecret, ...this.tokens]) {
       assert.ok(!this.server.stderr.includes(secret), 'a secret stands in the log');
     }
   }

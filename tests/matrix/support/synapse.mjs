@@ -14,17 +14,27 @@ const script = path.join(path.dirname(fileURLToPath(import.meta.url)), '../../..
 const HOLD = 'env | sed -n "s/^TEST_SYNAPSE_//p"; echo READY; exec cat >/dev/null';
 
 export class Synapse {
-  /** extra: further lines of homeserver.yaml, which count more than ours; size: people, for matrix-config. */
-  static async start(extra = '', size = undefined) {
+  /**
+   * extra: further lines of homeserver.yaml, which count more than ours; size: people, for matrix-config;
+   * pushUrl: where it pushes events to.
+   */
+  static async start(extra = '', size = undefined, pushUrl = '') {
     const synapse = new Synapse();
-    if (extra === '' && size === undefined && process.env.TEST_SYNAPSE_URL) { // the whole run stands under with-synapse
+    // The whole run may stand under with-synapse.
+    if (extra === '' && size === undefined && pushUrl === '' && process.env.TEST_SYNAPSE_URL) {
       return synapse.#take((name) => process.env[`TEST_SYNAPSE_${name}`]);
     }
     synapse.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'daarion-synapse-test-'));
     const config = path.join(synapse.dir, 'extra.yaml');
     fs.writeFileSync(config, extra === '' ? '{}' : extra);
     synapse.child = spawn(script, ['sh', '-c', HOLD], {
-      env: { ...process.env, DAARION_BIN: binary, SYNAPSE_EXTRA_CONFIG: config, SYNAPSE_CITY_SIZE: size ?? '' },
+      env: {
+        ...process.env,
+        DAARION_BIN: binary,
+        SYNAPSE_EXTRA_CONFIG: config,
+        SYNAPSE_CITY_SIZE: size ?? '',
+        SYNAPSE_PUSH_URL: pushUrl,
+      },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     synapse.ended = once(synapse.child, 'close');
@@ -46,6 +56,7 @@ export class Synapse {
       url: get('URL'),
       serverName: get('SERVER_NAME'),
       asToken: get('AS_TOKEN'),
+      hsToken: get('HS_TOKEN'),
       adminToken: get('ADMIN_TOKEN'),
       registrationSecret: get('REGISTRATION_SECRET'),
       controlProgram: get('CONTROL'),
