@@ -2,10 +2,12 @@
  * end, an id is of one of the allowed forms, an encoded part stays in its place.  The first byte
  * chooses the HTTP status. */
 #include "base/encoding.h"
+#include "base/utf8.h"
 #include "fuzz.h"
 #include "matrix/matrix_error.h"
 #include "matrix/matrix_id.h"
 #include "matrix/matrix_path.h"
+#include "matrix/matrix_push.h"
 #include "matrix/matrix_read.h"
 #include "matrix/matrix_sync.h"
 
@@ -144,6 +146,47 @@ static void make_ids(struct dc_slice id)
     }
 }
 
+/* What is pushed: events lie one behind the other in the text, and each can be read by itself. What
+ * the JSON parser takes as a list of events has as many of them here. */
+static void read_push(struct dc_slice body)
+{
+    struct dc_matrix_push push;
+    struct dc_slice text, local, server;
+    const char *at = body.ptr;
+    size_t n = 0, sum = 0;
+    json_t *json = NULL;
+    bool is_object = dc_matrix_push_open(body, &push);
+    while (is_object && dc_matrix_push_next(&push, &text)) {
+        struct dc_matrix_pushed event;
+        struct dc_strbuf said = {0};
+        require(text.len > 0 && text.ptr > at && text.ptr + text.len <= body.ptr + body.len);
+        at = text.ptr + text.len - 1;
+        n++;
+        if (dc_matrix_push_read(text, &event, NULL) != DC_OK) {
+            continue;
+        }
+        touch(&sum, event.type);
+        touch(&sum, event.state_key);
+        require(dc_matrix_event_id_is_valid(event.event_id) &&
+                dc_matrix_room_id_is_valid(event.room_id) &&
+                dc_matrix_id_split(event.sender, '@', &local, &server));
+        if (dc_matrix_message_text(event.content, &said)) {
+            require(said.len > 0 && dc_utf8_is_valid(dc_strbuf_slice(&said)) &&
+                    memchr(said.ptr, '\0', said.len) == NULL);
+        }
+        struct dc_slice name = dc_matrix_display_name(dc_json_text(event.content, "displayname"));
+        require(name.ptr == NULL || (name.len > 0 && dc_utf8_count(name) <= 64));
+        dc_strbuf_free(&said);
+        json_decref(event.json);
+    }
+    if (dc_json_parse_deep(body, DC_JSON_DEEPEST, &json, NULL) == DC_OK && json_is_object(json)) {
+        require(is_object && !push.is_broken);
+        /* A key that is written with escapes is another one to the scanner. */
+        require(n == 0 || n == json_array_size(json_object_get(json, "events")));
+    }
+    json_decref(json);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const int statuses[] = {200, 400, 401, 403, 404, 429, 500, 502};
@@ -152,6 +195,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct dc_slice text = dc_slice_make(data + 1, size - 1);
     read_answer(statuses[data[0] % DC_ARRAY_LEN(statuses)], text);
+    read_push(text);
     make_path(text);
     make_ids(text);
     return 0;

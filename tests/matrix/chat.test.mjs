@@ -46,6 +46,7 @@ after(async () => {
   await rig.gateway?.remove();
   await rig.synapse?.remove();
   await rig.push?.close();
+  setTimeout(() => process.exit(), 2000).unref(); // matrix-js-sdk keeps timers of up to a minute
 });
 
 /** Somebody with a Matrix client and no account in the city. */

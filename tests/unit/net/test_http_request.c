@@ -80,6 +80,23 @@ static const struct dc_route routes[] = {
     {DC_GET, "/rest/{path...}", param},
     {DC_GET, "/peer", peer},
 };
+/* A route of its own handler, for which the bodies of some may be larger. */
+static void measure(void *ctx, struct dc_http_request *r)
+{
+    struct dc_strbuf out = {0};
+    (void)ctx;
+    dc_strbuf_add_u64(&out, dc_http_body(r).len);
+    dc_http_reply(r, 200, "text/plain", dc_strbuf_slice(&out));
+    dc_strbuf_free(&out);
+}
+
+static size_t limit_of_friends(void *ctx, const struct dc_http_request *r)
+{
+    (void)ctx;
+    return dc_slice_eq(dc_http_header(r, DC_S("x-test")), DC_S("friend")) ? 100000 : 0;
+}
+
+static const struct dc_route large_routes[] = {{DC_PUT, "/large/{id}", measure}};
 static const struct dc_route held_routes[] = {{DC_GET | DC_POST, "/hold", hold}};
 
 static const struct dc_route upgrade_routes[] = {{DC_GET, "/now", upgrade_now}};
@@ -96,6 +113,8 @@ static int set_up(void **state)
     struct rig *rig = dc_calloc(1, sizeof *rig);
     fixture_open(&rig->f);
     dc_router_add(rig->f.router, "", routes, DC_ARRAY_LEN(routes), NULL);
+    dc_router_add(rig->f.router, "", large_routes, DC_ARRAY_LEN(large_routes), NULL);
+    dc_router_set_body_limit(rig->f.router, measure, limit_of_friends);
     dc_router_add(rig->f.router, "", held_routes, DC_ARRAY_LEN(held_routes), &rig->shelf);
     dc_router_add(rig->f.router, "", upgrade_routes, DC_ARRAY_LEN(upgrade_routes), &rig->mode);
     fixture_listen(&rig->f, NULL);
@@ -496,6 +515,57 @@ static void a_body_is_asked_for_by_100_continue(void **state)
     client_close(c);
 }
 
+static void some_bodies_may_be_larger_than_others(void **state)
+{
+    static const struct {
+        const char *head;
+        size_t bytes;
+        bool is_chunked;
+        int status;
+    } cases[] = {
+        {"PUT /large/1 HTTP/1.1\r\n" H "X-Test: friend\r\n", 100000, false, 200},
+        {"PUT /large/1 HTTP/1.1\r\n" H "X-Test: friend\r\n", 100000, true, 200},
+        {"PUT /large/1 HTTP/1.1\r\n" H "X-Test: friend\r\n", 100001, false, 413},
+        {"PUT /large/1 HTTP/1.1\r\n" H "X-Test: friend\r\n", 100001, true, 413},
+        {"PUT /large/1 HTTP/1.1\r\n" H "X-Test: stranger\r\n", 65537, false, 413},
+        {"PUT /large/1 HTTP/1.1\r\n" H "X-Test: stranger\r\n", 65537, true, 413},
+        {"PUT /large/1 HTTP/1.1\r\n" H "X-Test: stranger\r\n", 65536, true, 200},
+        {"PUT /echo HTTP/1.1\r\n" H "X-Test: friend\r\n", 65537, false, 413},
+        {"PUT /nowhere HTTP/1.1\r\n" H "X-Test: friend\r\n", 65537, false, 413},
+    };
+    struct fixture *f = &((struct rig *)*state)->f;
+    for (size_t i = 0; i < DC_ARRAY_LEN(cases); i++) {
+        struct client *c = client_open(f);
+        struct dc_strbuf bytes = {0};
+        dc_strbuf_add_z(&bytes, cases[i].head);
+        if (cases[i].is_chunked) {
+            dc_strbuf_printf(&bytes, "Transfer-Encoding: chunked\r\n\r\n%zx\r\n", cases[i].bytes);
+        } else {
+            dc_strbuf_printf(&bytes, "Content-Length: %zu\r\n\r\n", cases[i].bytes);
+        }
+        /* What is refused is refused before it comes. */
+        for (size_t n = 0; cases[i].status == 200 && n < cases[i].bytes; n++) {
+            dc_strbuf_add_char(&bytes, 'x');
+        }
+        if (cases[i].status == 200 && cases[i].is_chunked) {
+            dc_strbuf_add(&bytes, DC_S("\r\n0\r\n\r\n"));
+        }
+        client_send(c, dc_strbuf_slice(&bytes));
+        struct response got = wait_response(c);
+        if (got.status != cases[i].status) {
+            fail_msg("case %zu: %d", i, got.status);
+        }
+        if (got.status == 200) {
+            /* The next request of the connection has the ordinary limit again. */
+            client_send(c, DC_S("PUT /large/1 HTTP/1.1\r\n" H "Content-Length: 65537\r\n\r\n"));
+            assert_int_equal(wait_response(c).status, 413);
+        }
+        wait_end(c);
+        client_close(c);
+        dc_strbuf_free(&bytes);
+    }
+}
+
 /* --- clients that go, servers that stop --- */
 
 static void a_client_that_goes_is_reported_once_and_its_answer_dropped(void **state)
@@ -621,6 +691,7 @@ int main(void)
         TEST(a_request_behind_a_pending_one_waits_for_it),
         TEST(bytes_behind_a_pending_request_are_bounded),
         TEST(a_body_is_asked_for_by_100_continue),
+        TEST(some_bodies_may_be_larger_than_others),
         TEST(a_client_that_goes_is_reported_once_and_its_answer_dropped),
         TEST(answering_from_the_gone_callback_is_allowed),
         TEST(pieces_can_be_written_later_and_to_the_dead),
