@@ -321,7 +321,8 @@ static void make_city(struct bench *b)
         .max_rooms_per_user = (size_t)b->n_joins,
         .hash_seed = {1, 2},
     };
-    const struct dc_presence_callbacks cbs = {on_user, on_member, NULL, on_room, on_totals};
+    const struct dc_presence_callbacks cbs = {
+        .user = on_user, .member = on_member, .room = on_room, .totals = on_totals};
     must(dc_presence_create(&opts, &cbs, b, &b->core, NULL));
     b->virtual_us = 0;
     char rid[48];

@@ -5,22 +5,56 @@
 struct dc_presence_membership *dc_presence_member_find(const struct dc_presence_user *u,
                                                        const struct dc_presence_room *r)
 {
-    DC_LIST_FOREACH (it, &u->memberships) {
-        struct dc_presence_membership *m =
-            DC_LIST_ENTRY(it, struct dc_presence_membership, user_link);
-        if (m->room == r) {
-            return m;
+    for (uint32_t i = 0; i < u->n_places; i++) {
+        if (u->places[i].room == r) {
+            return u->places[i].membership;
         }
     }
     return NULL;
 }
 
-static void report(struct dc_presence *p, const struct dc_presence_membership *m,
-                   enum dc_presence_member_change change)
+/* Little at a time: most people keep the rooms that they have. */
+static void grow_places(struct dc_presence *p, struct dc_presence_user *u)
+{
+    uint32_t cap = u->cap_places + (u->cap_places < 16 ? 4 : u->cap_places / 4);
+    struct dc_presence_place *grown = dc_presence_new(p, cap * sizeof(*grown));
+    if (u->n_places > 0) {
+        memcpy(grown, u->places, u->n_places * sizeof(*grown));
+    }
+    dc_presence_drop(p, u->places, u->cap_places * sizeof(*grown));
+    u->places = grown;
+    u->cap_places = cap;
+}
+
+static void add_place(struct dc_presence *p, struct dc_presence_membership *m)
+{
+    struct dc_presence_user *u = m->user;
+    if (u->n_places == u->cap_places) {
+        grow_places(p, u);
+    }
+    m->place = u->n_places++;
+    u->places[m->place] = (struct dc_presence_place){m->room, m};
+}
+
+/* The last one takes the place. */
+static void remove_place(struct dc_presence *p, const struct dc_presence_membership *m)
+{
+    struct dc_presence_user *u = m->user;
+    u->places[m->place] = u->places[--u->n_places];
+    u->places[m->place].membership->place = m->place;
+    if (u->n_places == 0) {
+        dc_presence_drop(p, u->places, u->cap_places * sizeof(*u->places));
+        u->places = NULL;
+        u->cap_places = 0;
+    }
+}
+
+static void report(struct dc_presence *p, const struct dc_presence_user *u,
+                   const struct dc_presence_room *r, enum dc_presence_member_change change)
 {
     if (p->cbs.member != NULL) {
-        struct dc_presence_user_state state = dc_presence_user_state(m->user);
-        p->cbs.member(p->data, dc_presence_room_id(m->room), &state, change);
+        struct dc_presence_user_state state = dc_presence_user_state(u);
+        p->cbs.member(p->data, dc_presence_room_id(r), &state, change);
     }
 }
 
@@ -32,14 +66,13 @@ struct dc_presence_membership *dc_presence_member_need(struct dc_presence *p,
     if (m != NULL) {
         return m;
     }
-    if (u->n_memberships >= p->opts.max_rooms_per_user) {
+    if (u->n_places >= p->opts.max_rooms_per_user) {
         return NULL;
     }
     m = dc_presence_new(p, sizeof(*m));
     m->user = u;
     m->room = r;
-    dc_list_push_back(&u->memberships, &m->user_link);
-    u->n_memberships++;
+    add_place(p, m);
     p->n_memberships++;
     if (u->status == DC_PRESENCE_OFFLINE) {
         dc_list_push_back(&r->absent, &m->room_link);
@@ -49,16 +82,15 @@ struct dc_presence_membership *dc_presence_member_need(struct dc_presence *p,
         r->away_count += u->status == DC_PRESENCE_AWAY;
         dc_presence_room_dirty(p, r);
     }
-    report(p, m, DC_MEMBER_JOINED);
+    report(p, u, r, DC_MEMBER_JOINED);
     return m;
 }
 
 /* Links and memory only; counters, lists of sessions and reports are the caller's business. */
 void dc_presence_member_free(struct dc_presence *p, struct dc_presence_membership *m)
 {
-    dc_list_remove(&m->user_link);
+    remove_place(p, m);
     dc_list_remove(&m->room_link);
-    m->user->n_memberships--;
     p->n_memberships--;
     dc_presence_drop(p, m, sizeof(*m));
 }
@@ -73,7 +105,7 @@ void dc_presence_member_release(struct dc_presence *p, struct dc_presence_member
     if (m->n_sessions > 0 || m->is_matrix) {
         return;
     }
-    report(p, m, DC_MEMBER_LEFT);
+    report(p, u, r, DC_MEMBER_LEFT);
     if (u->status != DC_PRESENCE_OFFLINE) {
         r->online_count--;
         r->away_count -= u->status == DC_PRESENCE_AWAY;
@@ -83,25 +115,42 @@ void dc_presence_member_release(struct dc_presence *p, struct dc_presence_member
     dc_presence_user_dirty(p, u);
 }
 
+/* The next ones lie anywhere in memory: they are asked for before they are needed, and with those
+ * that change their list its neighbours too. */
+#define EARLY 4
+static void ask_early(const struct dc_presence_user *u, uint32_t i, bool moves)
+{
+    if (i + EARLY < u->n_places) {
+        __builtin_prefetch(u->places[i + EARLY].room);
+        if (moves) {
+            __builtin_prefetch(u->places[i + EARLY].membership);
+        }
+    }
+    if (moves && i + EARLY / 2 < u->n_places) {
+        const struct dc_presence_membership *m = u->places[i + EARLY / 2].membership;
+        __builtin_prefetch(m->room_link.prev);
+        __builtin_prefetch(m->room_link.next);
+    }
+}
+
 void dc_presence_members_restate(struct dc_presence *p, struct dc_presence_user *u,
                                  enum dc_presence_status from, enum dc_presence_status to)
 {
     bool was_present = from != DC_PRESENCE_OFFLINE;
     bool is_present = to != DC_PRESENCE_OFFLINE;
-    DC_LIST_FOREACH (it, &u->memberships) {
-        struct dc_presence_membership *m =
-            DC_LIST_ENTRY(it, struct dc_presence_membership, user_link);
-        /* The next membership of the user lies anywhere in memory: ask for it early. */
-        __builtin_prefetch(m->user_link.next);
-        struct dc_presence_room *r = m->room;
-        if (was_present != is_present) {
+    bool moves = was_present != is_present;
+    for (uint32_t i = 0; i < u->n_places; i++) {
+        struct dc_presence_membership *m = u->places[i].membership;
+        struct dc_presence_room *r = u->places[i].room;
+        ask_early(u, i, moves);
+        if (moves) {
             dc_list_remove(&m->room_link);
             dc_list_push_back(is_present ? &r->present : &r->absent, &m->room_link);
             r->online_count = is_present ? r->online_count + 1 : r->online_count - 1;
         }
         r->away_count -= from == DC_PRESENCE_AWAY;
         r->away_count += to == DC_PRESENCE_AWAY;
-        report(p, m, DC_MEMBER_STATUS);
+        report(p, u, r, DC_MEMBER_STATUS);
         dc_presence_room_dirty(p, r);
     }
 }

@@ -1,7 +1,7 @@
 /* Inside of the presence core: the objects, their links, and what its files offer each other.
  *
  *   user --< session          user.sessions
- *   user --< membership >-- room   user.memberships; room.present or room.absent
+ *   user --< membership >-- room   user.places; room.present or room.absent
  *   user --< typing >-- room       user.typing, room.typing (in order of start)
  *
  * A membership is in room.present while its user is not offline, ordered by since when, so the
@@ -26,32 +26,38 @@
 struct dc_presence_user {
     struct dc_list online_link; /* dc_presence.online, while not offline */
     struct dc_list dirty_link;  /* dc_presence.dirty_users */
-    struct dc_list memberships;
     struct dc_list sessions;
     struct dc_list typing;
+    /* A status change goes through all of them, and rooms are fewer than memberships: with the room
+     * beside the membership in one piece of memory, most of it is in the processor's cache. */
+    struct dc_presence_place {
+        struct dc_presence_room *room;
+        struct dc_presence_membership *membership;
+    } * places;
+    uint32_t n_places, cap_places;
     struct dc_utc last_active;
     char *username;                   /* username_len bytes, no NUL; NULL when empty */
     uint32_t n_sessions_by_status[3]; /* by enum dc_presence_status; OFFLINE: passive ones */
-    uint32_t n_memberships;
-    uint8_t status;        /* enum dc_presence_status: as reported and counted */
-    uint8_t matrix_status; /* enum dc_presence_status */
-    uint8_t native_status; /* enum dc_presence_status: as reported */
+    uint8_t status;                   /* enum dc_presence_status: as reported and counted */
+    uint8_t matrix_status;            /* enum dc_presence_status */
+    uint8_t native_status;            /* enum dc_presence_status: as reported */
     uint8_t username_len;
     uint8_t id_len;
     char id[];
 };
 _Static_assert(DC_PRESENCE_ID_MAX <= UINT8_MAX, "lengths of ids are kept in one byte");
 
+/* What a change of a member's status touches comes first. */
 struct dc_presence_room {
-    struct dc_list present, absent; /* memberships by room_link; present may hold a mark */
-    struct dc_list typing;
-    struct dc_list order_link;  /* dc_presence.room_order */
-    struct dc_list dirty_link;  /* dc_presence.dirty_rooms */
-    struct dc_heap_node window; /* in dc_presence.windows while a change waits for the end */
-    int64_t window_end_ms;      /* INT64_MIN: never published */
+    struct dc_list dirty_link; /* dc_presence.dirty_rooms */
+    int64_t window_end_ms;     /* INT64_MIN: never published */
     struct dc_utc last_event;
     uint32_t online_count, away_count, typing_count;
     uint8_t slug_len, id_len;
+    struct dc_heap_node window;     /* in dc_presence.windows while a change waits for the end */
+    struct dc_list present, absent; /* memberships by room_link; present may hold a mark */
+    struct dc_list typing;
+    struct dc_list order_link; /* dc_presence.room_order */
     char *slug;
     /* Last published: counts, and slug and ids of the lists as length byte and bytes. */
     uint32_t published_online, published_away, published_typing;
@@ -61,11 +67,12 @@ struct dc_presence_room {
 };
 
 struct dc_presence_membership {
-    struct dc_list user_link, room_link;
+    struct dc_list room_link;
     struct dc_presence_user *user;
     struct dc_presence_room *room;
-    uint32_t n_sessions; /* sessions that joined */
-    bool is_matrix;
+    uint32_t place;           /* in user.places */
+    uint32_t n_sessions : 31; /* sessions that joined */
+    uint32_t is_matrix : 1;
 };
 
 struct dc_presence_session {

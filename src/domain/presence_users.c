@@ -23,7 +23,6 @@ struct dc_presence_user *dc_presence_user_need(struct dc_presence *p, struct dc_
     u = dc_presence_new(p, sizeof(*u) + id.len);
     dc_list_init(&u->online_link);
     dc_list_init(&u->dirty_link);
-    dc_list_init(&u->memberships);
     dc_list_init(&u->sessions);
     dc_list_init(&u->typing);
     u->id_len = (uint8_t)id.len;
@@ -34,8 +33,7 @@ struct dc_presence_user *dc_presence_user_need(struct dc_presence *p, struct dc_
 
 void dc_presence_user_free(struct dc_presence *p, struct dc_presence_user *u)
 {
-    DC_ASSERT(dc_list_is_empty(&u->memberships) && dc_list_is_empty(&u->sessions) &&
-              dc_list_is_empty(&u->typing));
+    DC_ASSERT(u->n_places == 0 && dc_list_is_empty(&u->sessions) && dc_list_is_empty(&u->typing));
     dc_list_remove(&u->online_link);
     dc_list_remove(&u->dirty_link);
     dc_presence_drop(p, u->username, u->username_len);
@@ -114,8 +112,8 @@ static void set_status(struct dc_presence *p, struct dc_presence_user *u,
 
 static bool is_needed(const struct dc_presence_user *u)
 {
-    return u->status != DC_PRESENCE_OFFLINE || !dc_list_is_empty(&u->sessions) ||
-           !dc_list_is_empty(&u->memberships) || !dc_list_is_empty(&u->typing);
+    return u->status != DC_PRESENCE_OFFLINE || !dc_list_is_empty(&u->sessions) || u->n_places > 0 ||
+           !dc_list_is_empty(&u->typing);
 }
 
 static void settle_native(struct dc_presence *p, struct dc_presence_user *u)
