@@ -373,6 +373,36 @@ static void the_summary_is_made_once_for_a_burst_of_requests(void **state)
     assert_int_equal(online, 1);
 }
 
+/* As without memory, while it is set: linked with --wrap. */
+static struct dc_city_people *without_memory;
+
+struct dc_slice __real_dc_people_state_word(const struct dc_city_people *p);
+struct dc_slice __wrap_dc_people_state_word(const struct dc_city_people *p);
+struct dc_slice __wrap_dc_people_state_word(const struct dc_city_people *p)
+{
+    if (p == without_memory) {
+        dc_strbuf_free(&without_memory->summary);
+        without_memory->summary.failed = true;
+    }
+    return __real_dc_people_state_word(p);
+}
+
+static void a_summary_that_there_was_no_memory_for_fails_and_is_made_again(void **state)
+{
+    struct rig *r = *state;
+    struct dc_strbuf out = {0};
+    without_memory = r->city->people;
+    without_memory->version++; /* the one it has is old */
+    without_memory->summary_made_ms = 0;
+    dc_people_write_summary(r->city->people, &out);
+    assert_false(dc_strbuf_ok(&out));
+    dc_strbuf_free(&out);
+    without_memory = NULL;
+    json_t *object = summary_json(r);
+    assert_non_null(json_object_get(object, "city"));
+    json_decref(object);
+}
+
 static void totals_are_the_same_in_every_document(void **state)
 {
     struct rig *r = *state;
@@ -647,6 +677,7 @@ int main(void)
         CASE(in_a_burst_of_changes_many_clients_share_one_snapshot),
         CASE(a_first_frame_that_the_topic_cannot_continue_is_made_again),
         CASE(the_summary_is_made_once_for_a_burst_of_requests),
+        CASE(a_summary_that_there_was_no_memory_for_fails_and_is_made_again),
         CASE(totals_are_the_same_in_every_document),
         CASE(a_new_room_is_in_the_snapshot_at_once),
         CASE(who_joined_over_http_stays_while_he_beats_anywhere),

@@ -389,6 +389,25 @@ static void after_an_interruption_rooms_and_messages_are_read_from_the_database(
     leave(r, "plaza");
 }
 
+/* Heads can be read and rows of rooms cannot, for longer than the comparisons after a doubt. */
+static void a_room_that_could_not_be_read_is_looked_for_until_it_can(void **state)
+{
+    struct rig *r = *state;
+    const char *const reads = "daarion_db_batches_total{kind=\"read\"}";
+    int64_t before = replica_metric(r, 0, reads);
+    lose_from_here(r);
+    make_room_and_die(r, "late");
+    lose_to_here(r);
+    place_exec(&r->f->place, "alter table city_rooms rename column description to away");
+    dc_catch_up_doubt(r->replicas[0].city);
+    /* Each comparison is two reads; without new doubts there would be four. */
+    RUN_UNTIL(r, replica_metric(r, 0, reads) - before >= 2 * 6);
+    assert_true(dc_catch_up_is_in_doubt(r->replicas[0].city));
+    assert_null(replica_room(r, 0, "late"));
+    place_exec(&r->f->place, "alter table city_rooms rename column away to description");
+    RUN_UNTIL(r, replica_room(r, 0, "late") != NULL);
+}
+
 static void after_an_interruption_the_feed_goes_on_with_what_it_missed(void **state)
 {
     struct rig *r = *state;
@@ -451,6 +470,7 @@ int main(int argc, char **argv)
         CASE(a_room_is_told_to_the_feed_once),
         CASE(a_message_of_an_unknown_room_makes_it_known),
         CASE(after_an_interruption_rooms_and_messages_are_read_from_the_database),
+        CASE(a_room_that_could_not_be_read_is_looked_for_until_it_can),
         CASE(after_an_interruption_the_feed_goes_on_with_what_it_missed),
         CASE(a_feed_that_missed_too_much_says_so),
     };
