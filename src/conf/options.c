@@ -165,7 +165,7 @@ static const struct dc_opt options[] = {
      .help = "as_token of the application service (daarion matrix-config)."},
     {TEXT("MATRIX_HS_TOKEN", matrix_hs_token), .flags = DC_OPT_SECRET,
      .check = dc_check_header_value, .roles = GATEWAY,
-     .help = "hs_token of the application service: what the homeserver calls us with."},
+     .help = "hs_token: what the homeserver calls us with."},
     {TEXT("SYNAPSE_ADMIN_TOKEN", synapse_admin_token),
      .alias = "MATRIX_GATEWAY_SYNAPSE_ADMIN_TOKEN", .flags = DC_OPT_SECRET,
      .check = dc_check_header_value, .roles = GATEWAY,
