@@ -37,7 +37,7 @@ async function listener(server, slug, counter) {
 }
 
 async function measure(replicas) {
-  const stack = await Stack.open({ env: { PRESENCE_LEASE_MS: 600000, WS_PING_INTERVAL_MS: 300000, WS_IDLE_TIMEOUT_MS: 600000 } });
+  const stack = await Stack.open({ env: { PRESENCE_LEASE_MS: 600000, WS_PING_INTERVAL_MS: 300000, WS_IDLE_TIMEOUT_MS: 600000, LIMIT_CONNECTIONS_PER_ADDRESS: 0 } });
   const cities = stack.cities.slice(0, replicas);
   const sockets = [];
   const counter = { heard: 0 };

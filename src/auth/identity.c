@@ -27,23 +27,41 @@ bool dc_offers_bearer(const struct dc_http_request *r)
     return find_subprotocol(r, &token);
 }
 
-/* Where a token may stand, strongest first; false when there is none anywhere. */
-static bool find_token(struct dc_http_request *r, struct dc_slice *token)
+/* What stands where a token may stand. */
+struct found {
+    struct dc_slice token;
+    bool is_there, are_several; /* several: different ones */
+};
+
+static void note(struct found *f, struct dc_slice token)
 {
+    f->are_several = f->are_several || (f->is_there && !dc_slice_eq(f->token, token));
+    f->is_there = true;
+    f->token = token;
+}
+
+static struct found find_token(struct dc_http_request *r)
+{
+    struct found f = {0};
     struct dc_slice head = dc_slice_trim(dc_http_header(r, DC_S("authorization")));
-    struct dc_slice scheme;
-    if (head.len > 0) {
-        if (dc_slice_take_token(&head, ' ', &scheme) && dc_slice_ieq(scheme, DC_S("bearer"))) {
-            *token = dc_slice_trim(head);
-        } else {
-            *token = DC_S("?"); /* another scheme: there is something, and it is not valid */
-        }
-        return true;
-    }
     struct dc_slice query = dc_http_query(r);
-    return dc_query_get(query, DC_S("token"), dc_http_arena(r), token) ||
-           dc_query_get(query, DC_S("access_token"), dc_http_arena(r), token) ||
-           (find_subprotocol(r, token) && token->ptr != NULL);
+    struct dc_slice token;
+    if (head.len > 0) {
+        bool is_bearer =
+            dc_slice_take_token(&head, ' ', &token) && dc_slice_ieq(token, DC_S("bearer"));
+        /* Another scheme: there is something, and it is not valid. */
+        note(&f, is_bearer ? dc_slice_trim(head) : DC_S("?"));
+    }
+    if (dc_query_get(query, DC_S("token"), dc_http_arena(r), &token)) {
+        note(&f, token);
+    }
+    if (dc_query_get(query, DC_S("access_token"), dc_http_arena(r), &token)) {
+        note(&f, token);
+    }
+    if (find_subprotocol(r, &token) && token.ptr != NULL) {
+        note(&f, token);
+    }
+    return f;
 }
 
 /* .ptr NULL: out of memory. */
@@ -68,17 +86,20 @@ static struct dc_slice default_username(struct dc_arena *arena, struct dc_slice 
 enum dc_status dc_identify(const struct dc_auth *auth, struct dc_http_request *r,
                            struct dc_identity *out, struct dc_error *err)
 {
-    struct dc_slice token;
+    struct found found = find_token(r);
     struct dc_claims claims = {0};
     *out = (struct dc_identity){0};
-    if (!find_token(r, &token)) {
+    if (!found.is_there) {
         return DC_OK;
+    }
+    if (found.are_several) {
+        return dc_fail(err, DC_UNAUTHORIZED, 0, "two different tokens were given");
     }
     if (auth->tokens == NULL) {
         return dc_fail(err, DC_UNAUTHORIZED, 0, "no token is accepted here");
     }
     enum dc_status st =
-        dc_tokens_verify(auth->tokens, token, dc_utc_now(), dc_http_arena(r), &claims, err);
+        dc_tokens_verify(auth->tokens, found.token, dc_utc_now(), dc_http_arena(r), &claims, err);
     if (st != DC_OK) {
         return st;
     }
@@ -120,14 +141,23 @@ static bool take_claim(struct dc_arena *arena, struct dc_slice claimed, struct d
     return true;
 }
 
+static bool fail_mismatch(struct dc_error *err)
+{
+    (void)dc_fail_code(err, DC_FORBIDDEN, "user_mismatch", "user_id differs from the token's");
+    return false;
+}
+
+bool dc_identity_is(const struct dc_identity *id, struct dc_slice author, struct dc_error *err)
+{
+    return author.len == 0 || dc_slice_eq(author, id->user_id) || fail_mismatch(err);
+}
+
 bool dc_identity_claim(const struct dc_auth *auth, struct dc_arena *arena, struct dc_slice claimed,
                        struct dc_identity *id, struct dc_error *err)
 {
     if (id->is_verified) {
         if (claimed.len > 0 && !dc_slice_eq(claimed, id->user_id)) {
-            (void)dc_fail_code(err, DC_FORBIDDEN, "user_mismatch",
-                               "user_id differs from the token's");
-            return false;
+            return fail_mismatch(err);
         }
         return true;
     }
@@ -185,6 +215,17 @@ bool dc_require_identity(const struct dc_auth *auth, struct dc_http_request *r,
         return false;
     }
     return true;
+}
+
+bool dc_require_author(struct dc_http_request *r, const struct dc_identity *who,
+                       struct dc_slice author)
+{
+    struct dc_error err = {0};
+    if (dc_identity_is(who, author, &err)) {
+        return true;
+    }
+    refuse(r, &err);
+    return false;
 }
 
 bool dc_require_internal_key(const struct dc_auth *auth, struct dc_http_request *r)

@@ -22,8 +22,8 @@ struct dc_identity {
 };
 
 /* DC_OK with an identity (maybe nobody), DC_UNAUTHORIZED for a token that is there and wrong, or
- * DC_NO_MEMORY.  Where several tokens stand the first counts: Authorization, ?token=,
- * ?access_token=, subprotocol.  Slices live in the request's arena. */
+ * DC_NO_MEMORY.  Two tokens that differ, wherever they stand, are as wrong as none that holds: who
+ * reads one of them on the way could mean the other.  Slices live in the request's arena. */
 DC_MUST_USE enum dc_status dc_identify(const struct dc_auth *auth, struct dc_http_request *r,
                                        struct dc_identity *out, struct dc_error *err);
 /* The handshake offers the subprotocol "bearer", with or without a token behind it: answer with it.
@@ -36,6 +36,13 @@ bool dc_offers_bearer(const struct dc_http_request *r);
 DC_MUST_USE bool dc_identity_claim(const struct dc_auth *auth, struct dc_arena *arena,
                                    struct dc_slice claimed, struct dc_identity *id,
                                    struct dc_error *err);
+/* A body may name its author in other words than user_id (author_user_id, created_by): nobody but
+ * the identity itself, else false and DC_FORBIDDEN user_mismatch. author: or DC_SLICE_NULL. */
+DC_MUST_USE bool dc_identity_is(const struct dc_identity *id, struct dc_slice author,
+                                struct dc_error *err);
+/* The same for a request: answers 403 itself and returns false. */
+DC_MUST_USE bool dc_require_author(struct dc_http_request *r, const struct dc_identity *who,
+                                   struct dc_slice author);
 /* For reads that are open to everybody: a token that is there must be valid all the same; answers
  * 401 itself and returns false otherwise. */
 DC_MUST_USE bool dc_allow_public(const struct dc_auth *auth, struct dc_http_request *r);

@@ -13,13 +13,13 @@
 #include <cjose/cjose.h>
 #include <openssl/evp.h>
 
-#define TOKEN_MIN_SECRET  16
-#define TOKEN_CACHE_MAX   8192
-#define TOKEN_DIGEST_LEN  32
-#define TOKEN_IAT_SKEW_MS 30000
-#define TOKEN_ISSUER      "daarion-auth"
-#define TOKEN_TYPE        "access"
-#define TOKEN_MAX_TIME_S  253402300799.0 /* the end of the year 9999 */
+#define TOKEN_MIN_SECRET 16
+#define TOKEN_CACHE_MAX  8192
+#define TOKEN_DIGEST_LEN 32
+#define TOKEN_SKEW_MS    30000
+#define TOKEN_ISSUER     "daarion-auth"
+#define TOKEN_TYPE       "access"
+#define TOKEN_MAX_TIME_S 253402300799.0 /* the end of the year 9999 */
 
 /* A token that has been verified: its claims, until exp. The digest is the key of the map. */
 struct token_entry {
@@ -244,6 +244,8 @@ static bool is_missing_or(const json_t *object, const char *key_z, struct dc_sli
 static const char *check_claims(const json_t *object, struct dc_utc now, struct dc_claims *c)
 {
     const json_t *iat = json_object_get(object, "iat");
+    const json_t *nbf = json_object_get(object, "nbf");
+    struct dc_utc not_before = {0};
     c->sub = dc_json_text(object, "sub");
     c->name = dc_json_text(object, "name");
     if (!dc_user_id_is_valid(c->sub)) {
@@ -261,10 +263,17 @@ static const char *check_claims(const json_t *object, struct dc_utc now, struct 
     if (iat != NULL && !read_time(iat, &c->issued_at)) {
         return "iat is malformed";
     }
-    if (c->issued_at.ms > now.ms + TOKEN_IAT_SKEW_MS) {
+    if (c->issued_at.ms > now.ms + TOKEN_SKEW_MS) {
         return "it was issued in the future";
     }
-    if (c->name.len > DC_TOKEN_NAME_MAX_BYTES || !dc_text_is_valid(c->name)) {
+    /* Looked at once, when the token is new here: what holds now holds later. */
+    if (nbf != NULL && !read_time(nbf, &not_before)) {
+        return "nbf is malformed";
+    }
+    if (not_before.ms > now.ms + TOKEN_SKEW_MS) {
+        return "it does not hold yet";
+    }
+    if (c->name.len > DC_TOKEN_NAME_MAX_BYTES || !dc_line_is_valid(c->name)) {
         c->name = DC_SLICE_NULL;
     }
     return NULL;

@@ -1,8 +1,8 @@
 /* Access tokens: JWT, HS256 (RFC 7515/7519) by cjose (CONTRACT §9: sub, name, roles, type=access,
- * iss=daarion-auth, iat, exp).  type and iss may be missing, but not differ.  Nothing but HS256 is
- * accepted; `none` and other algorithms are refused before any key is touched.  The claims of the
- * last verified tokens are remembered by the SHA-256 of the whole token, so that reconnecting
- * crowds cost cjose's work each only once; exp is looked at every time. */
+ * iss=daarion-auth, iat, exp; nbf).  type and iss may be missing, but not differ.  Nothing but
+ * HS256 is accepted; `none` and other algorithms are refused before any key is touched.  The claims
+ * of the last verified tokens are remembered by the SHA-256 of the whole token, so that
+ * reconnecting crowds cost cjose's work each only once; exp is looked at every time. */
 #ifndef DC_AUTH_TOKEN_H
 #define DC_AUTH_TOKEN_H
 
@@ -22,7 +22,7 @@ bool dc_user_id_is_valid(struct dc_slice id);
 
 struct dc_claims {
     struct dc_slice sub;   /* dc_user_id_is_valid */
-    struct dc_slice name;  /* may be empty; a longer or malformed one counts as empty */
+    struct dc_slice name;  /* may be empty; a longer one, or no dc_line_is_valid, counts as empty */
     struct dc_slice roles; /* comma-separated */
     struct dc_utc issued_at, expires_at;
 };
@@ -36,7 +36,7 @@ void dc_tokens_destroy(struct dc_tokens *t);
 DC_MUST_USE enum dc_status dc_tokens_sign(struct dc_tokens *t, const struct dc_claims *claims,
                                           struct dc_strbuf *out, struct dc_error *err);
 /* DC_UNAUTHORIZED (code unauthorized, or token_expired), DC_NO_MEMORY; *claims lives in the arena.
- * Clock skew of 30 s is allowed for iat, none for exp. */
+ * Clock skew of 30 s is allowed for iat and nbf, none for exp. */
 DC_MUST_USE enum dc_status dc_tokens_verify(struct dc_tokens *t, struct dc_slice token,
                                             struct dc_utc now, struct dc_arena *arena,
                                             struct dc_claims *claims, struct dc_error *err);

@@ -80,6 +80,12 @@ static bool is_trusted(const struct address *a, struct dc_slice trusted)
     return false;
 }
 
+bool dc_address_is_listed(struct dc_slice address, struct dc_slice list)
+{
+    struct address a;
+    return parse_address(address, &a) && is_trusted(&a, list);
+}
+
 /* Takes the last word of a comma-separated list. */
 static bool take_last(struct dc_slice *list, struct dc_slice *word)
 {

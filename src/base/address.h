@@ -10,6 +10,9 @@
 /* Comma-separated addresses and prefixes: "127.0.0.1, 10.0.0.0/8, fd00::/8". */
 bool dc_address_list_is_valid(struct dc_slice list);
 
+/* On such a list, or under one of its prefixes; false for what is no address. */
+bool dc_address_is_listed(struct dc_slice address, struct dc_slice list);
+
 /* Walks X-Forwarded-For from its end, where the nearest proxy wrote: the first address that is not
  * on the list of trusted proxies is the client's.  A word that is no address ends the walk: what
  * stands before it is anybody's claim.  peer: the socket's address; an empty list trusts nobody.

@@ -26,10 +26,13 @@ void dc_problem_add(struct dc_problems *p, const char *field, const char *code, 
     va_end(args);
 }
 
-/* C0 and C1 controls, DEL, and the two separators that break lines. */
+/* C0 and C1 controls, DEL, the two separators that break lines, and what turns the direction of the
+ * text behind it (embeddings, overrides, isolates): a name would rearrange the line it stands in.
+ * The marks that only order what is beside them stay: names in Arabic and Hebrew need them. */
 static bool is_control(uint32_t cp)
 {
-    return cp < 0x20 || (cp >= 0x7F && cp <= 0x9F) || cp == 0x2028 || cp == 0x2029;
+    return cp < 0x20 || (cp >= 0x7F && cp <= 0x9F) || cp == 0x2028 || cp == 0x2029 ||
+           (cp >= 0x202A && cp <= 0x202E) || (cp >= 0x2066 && cp <= 0x2069);
 }
 
 /* White_Space of Unicode. */
@@ -93,6 +96,11 @@ static bool has_control(struct dc_slice s)
         }
     }
     return false;
+}
+
+bool dc_line_is_valid(struct dc_slice s)
+{
+    return dc_text_is_valid(s) && !has_control(s);
 }
 
 /* s is valid UTF-8. */
@@ -201,6 +209,10 @@ static bool check_length(const struct dc_field *f, struct dc_slice text,
             dc_problem_add(problems, f->name, "too_short",
                            "must be at least %" PRId64 " characters", f->min);
         }
+        return false;
+    }
+    if ((f->flags & DC_FIELD_NOT_BLANK) != 0 && length > 0 && trim(text).len == 0) {
+        dc_problem_add(problems, f->name, "too_short", "must not be blank");
         return false;
     }
     if (f->max > 0 && length > f->max) {

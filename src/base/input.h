@@ -13,7 +13,7 @@ enum dc_field_type {
     DC_FIELD_INT,  /* int64_t */
     DC_FIELD_BOOL, /* bool */
     DC_FIELD_SLUG, /* struct dc_slice: ^[a-z0-9][a-z0-9_-]{0,62}$ */
-    DC_FIELD_ID,   /* struct dc_slice: 1..128 characters, no blanks or control characters */
+    DC_FIELD_ID,   /* struct dc_slice: 1..128 characters, a line without blanks */
     DC_FIELD_KEY,  /* struct dc_slice: 1..128 printable ASCII (idempotency keys) */
 };
 
@@ -22,7 +22,8 @@ enum dc_field_flag {
     DC_FIELD_NULLABLE = 2,     /* null counts as missing */
     DC_FIELD_TRIM = 4,         /* blanks at both ends are dropped before checking */
     DC_FIELD_CLAMP = 8,        /* an integer above max becomes max instead of an error */
-    DC_FIELD_SINGLE_LINE = 16, /* control characters are refused */
+    DC_FIELD_SINGLE_LINE = 16, /* must be dc_line_is_valid */
+    DC_FIELD_NOT_BLANK = 32,   /* a text that has a bound must not be of blanks only */
 };
 
 /* Missing fields leave the target as it is: set defaults before decoding. A DC_FIELD_TEXT with a
@@ -71,5 +72,8 @@ bool dc_id_is_valid(struct dc_slice s);
 bool dc_key_is_valid(struct dc_slice s);
 /* Valid UTF-8 without NUL. */
 bool dc_text_is_valid(struct dc_slice s);
+/* And without control characters, line breaks, and what turns the direction of text: fit to be
+ * shown as a name in somebody else's line. */
+bool dc_line_is_valid(struct dc_slice s);
 
 #endif

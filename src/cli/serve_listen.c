@@ -101,7 +101,7 @@ enum dc_status dc_process_open_net(struct dc_process *p, struct dc_error *err)
     ctx->internal_router = dc_router_create();
     enum dc_status st = dc_ws_hub_create(ctx->loop, &ws, ctx->log, ctx->metrics, &ctx->ws, err);
     if (st == DC_OK) {
-        st = dc_sse_hub_create(ctx->loop, SSE_KEEPALIVE_MS, &ctx->sse, err);
+        st = dc_sse_hub_create(ctx->loop, SSE_KEEPALIVE_MS, ctx->log, &ctx->sse, err);
     }
     if (st == DC_OK && s->jwt_secret != NULL) {
         st = dc_tokens_create(dc_slice_z(s->jwt_secret), &ctx->auth.tokens, err);
@@ -131,11 +131,15 @@ static enum dc_status listen_on(struct dc_process *p, const char *name, const ch
                                 struct dc_server **out, struct dc_error *err)
 {
     const struct dc_settings *s = p->settings;
+    /* Who reaches the internal listener is ours. */
+    uint32_t per_address =
+        router == p->ctx.public_router ? (uint32_t)s->limit_connections_per_address : 0;
     const struct dc_server_opts opts = {.name = name,
                                         .host = host,
                                         .port = (uint16_t)port,
                                         .reuse_port = is_shared,
                                         .max_connections = (size_t)s->max_connections,
+                                        .max_connections_per_address = per_address,
                                         .max_head_bytes = (size_t)s->max_head_bytes,
                                         .max_body_bytes = (size_t)s->max_body_bytes,
                                         .max_output_bytes = MAX_OUTPUT_BYTES,

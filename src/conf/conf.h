@@ -114,6 +114,9 @@ struct dc_settings {
     int64_t limit_messages_per_s, limit_messages_burst;
     int64_t limit_guests_per_s, limit_guests_burst;
     int64_t limit_rooms_per_s, limit_rooms_burst;
+    int64_t limit_presence_per_s, limit_presence_burst;
+    int64_t limit_sockets_per_user;        /* 0: no limit */
+    int64_t limit_connections_per_address; /* 0: no limit */
 };
 
 struct dc_conf;

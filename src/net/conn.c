@@ -129,6 +129,8 @@ static void read_some(struct dc_conn *c)
         c->host->bytes_in->value += (uint64_t)n;
         if (!c->close_when_flushed) {
             c->cls->on_data(c, dc_slice_make(buf, (size_t)n));
+        } else if (c->cls->on_late != NULL) {
+            c->cls->on_late(c);
         }
     } else if (n == 0) {
         on_peer_ended(c);

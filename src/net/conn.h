@@ -11,6 +11,7 @@
 
 #include "base/blob.h"
 #include "base/list.h"
+#include "net/places.h"
 #include "obs/metrics.h"
 #include "rt/timer.h"
 
@@ -31,6 +32,8 @@ struct dc_conn_class {
     void (*on_drain)(struct dc_conn *c);
     /* The idle timeout of the mode has passed (see dc_conn_timeout_fired). */
     void (*on_timeout)(struct dc_conn *c);
+    /* Bytes came behind dc_conn_close_flushed(), and are thrown away; NULL allowed. */
+    void (*on_late)(struct dc_conn *c);
     /* The last call: free the mode's state.  Runs from libuv's closing phase. */
     void (*on_close)(struct dc_conn *c);
 };
@@ -61,6 +64,7 @@ struct dc_conn {
     void *state;               /* of the mode */
     struct dc_conn_out *out;   /* queued blobs; NULL while the socket takes everything */
     struct dc_member *members; /* hub memberships; NULL: none (hub.c) */
+    dc_place place;            /* of its address among the server's connections */
     int fd;                    /* -1 once it is closing */
     uint16_t member_count;
     bool has_pending;        /* the mode's stream has bytes for the end of this turn (stream.c) */

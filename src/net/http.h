@@ -19,11 +19,14 @@ struct dc_router;
 struct dc_http_request;
 
 struct dc_server_opts {
-    const char *name;        /* "public" or "internal": logs and metrics */
-    const char *host;        /* numeric address; IPv4 or IPv6 */
-    uint16_t port;           /* 0: any free port */
-    bool reuse_port;         /* SO_REUSEPORT, for --workers */
-    size_t max_connections;  /* further ones get 503 and are closed */
+    const char *name;       /* "public" or "internal": logs and metrics */
+    const char *host;       /* numeric address; IPv4 or IPv6 */
+    uint16_t port;          /* 0: any free port */
+    bool reuse_port;        /* SO_REUSEPORT, for --workers */
+    size_t max_connections; /* further ones get 503 and are closed */
+    /* Of one address (of IPv6: of one /64), further ones get 429 and are closed; trusted proxies
+     * may have any number. 0: no limit. */
+    uint32_t max_connections_per_address;
     size_t max_head_bytes;   /* 431 */
     size_t max_body_bytes;   /* 413 */
     size_t max_output_bytes; /* queued; a send that finds more closes the connection */

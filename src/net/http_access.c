@@ -71,6 +71,12 @@ static struct dc_slice forwarded_for(struct dc_http_request *r)
     return joined;
 }
 
+bool dc_http_is_forwarded(const struct dc_http_request *r)
+{
+    return r->server->trusted_proxies != NULL &&
+           dc_http_header(r, DC_S("X-Forwarded-For")).ptr != NULL;
+}
+
 struct dc_slice dc_http_peer(const struct dc_http_request *r)
 {
     struct dc_http_request *own = r->self;

@@ -40,7 +40,6 @@ struct dc_http_request {
     bool has_head;   /* method, target and id are set */
     bool is_counted; /* in the in-flight gauge */
     bool is_answered;
-    bool is_refused;        /* by the protocol: logged as such */
     bool close_after;       /* the connection ends with this answer */
     bool has_retry_after;   /* set by the handler */
     bool is_stream_chunked; /* else the end of the connection ends the body */
@@ -50,6 +49,7 @@ struct dc_http_request {
     uint64_t start_us;
     void (*gone)(void *data);
     void *gone_data;
+    const char *code;   /* of an error, for the log; static */
     const char *reason; /* of a refusal; static */
     json_t *json;       /* of dc_http_read_json */
     struct dc_http_parse parse;
@@ -72,6 +72,8 @@ struct dc_server {
     char *trusted_proxies; /* NULL: none */
     struct dc_http_limits limits;
     size_t max_connections;
+    struct dc_places *places; /* of addresses */
+    size_t n_refused;         /* connections of dc_http_refuse_class */
     struct dc_timeouts *head_timeouts, *body_timeouts, *idle_timeouts;
 
     uv_poll_t listener;

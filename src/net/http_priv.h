@@ -26,6 +26,9 @@ bool dc_http_header_lists(const struct dc_http_request *r, struct dc_slice name,
                           struct dc_slice token);
 /* HTTP/1.1 (upgrades do not exist in 1.0). */
 bool dc_http_is_11(const struct dc_http_request *r);
+/* A trusted proxy may have said whose request it is: the address of the client (dc_http_peer) may
+ * differ from that of the connection. */
+bool dc_http_is_forwarded(const struct dc_http_request *r);
 /* The Host header (or the authority of an absolute target): for same-origin checks. */
 struct dc_slice dc_http_host(const struct dc_http_request *r);
 /* True when origin is in list ("https://a,https://b", "*"; NULL: none). */

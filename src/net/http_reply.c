@@ -315,9 +315,7 @@ void dc_http_reply_error(struct dc_http_request *r, const struct dc_error *err)
     if ((http == 429 || http == 503) && !r->has_retry_after) {
         dc_http_set_header(r, "Retry-After", DC_S("1"));
     }
-    if (r->reason == NULL && http >= 500) {
-        r->reason = dc_error_code(err);
-    }
+    r->code = dc_error_code(err);
     dc_jsonw_init(&w, &body);
     write_error(&w, dc_error_code(err), clean_text(dc_error_text(err)));
     dc_jsonw_end(&w);
@@ -357,6 +355,8 @@ void dc_http_reply_problems(struct dc_http_request *r, const struct dc_problems 
     dc_jsonw_end(&w);
     dc_jsonw_end(&w);
     dc_strbuf_free(&detail);
+    r->code = dc_status_code(DC_INVALID);
+    r->reason = problems->count > 0 ? problems->items[0].code : NULL;
     dc_http_reply_json(r, dc_status_http(DC_INVALID), &body);
 }
 
@@ -367,7 +367,6 @@ void dc_http_refuse(struct dc_http_request *r, enum dc_status status, const char
     if (reason != NULL) {
         (void)dc_fail(&err, status, 0, "%s", reason);
     }
-    r->is_refused = true;
     r->reason = reason != NULL ? reason : dc_status_text(status);
     r->close_after = true;
     dc_http_reply_error(r, &err);

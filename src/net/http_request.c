@@ -54,7 +54,6 @@ static struct dc_http_request *take(struct dc_server *s, struct dc_conn *c)
     r->has_head = false;
     r->is_counted = false;
     r->is_answered = false;
-    r->is_refused = false;
     r->close_after = false;
     r->has_retry_after = false;
     r->is_stream_chunked = false;
@@ -66,6 +65,7 @@ static struct dc_http_request *take(struct dc_server *s, struct dc_conn *c)
     r->gone = NULL;
     r->gone_data = NULL;
     r->reason = NULL;
+    r->code = NULL;
     r->json = NULL;
     r->parse.limits.max_body_bytes = s->limits.max_body_bytes;
     r->match.route = NULL;
@@ -151,19 +151,30 @@ static void keep(struct dc_http_request *r, struct dc_slice bytes)
 
 /* --- the end of a request --- */
 
+/* A refusal is the client's doing (501: a method that nobody has); the rest above is ours. */
+static enum dc_log_level level_of(int status)
+{
+    if (status < 400) {
+        return DC_LOG_DEBUG;
+    }
+    if (status < 500 || status == 501) {
+        return DC_LOG_INFO;
+    }
+    return status == 500 ? DC_LOG_ERROR : DC_LOG_WARN;
+}
+
 static void log_answer(const struct dc_http_request *r, uint64_t took_us)
 {
-    enum dc_log_level level = DC_LOG_DEBUG;
-    if (r->answer_status == 500) {
-        level = DC_LOG_ERROR;
-    } else if (r->is_refused || r->answer_status > 500) {
-        level = DC_LOG_WARN;
+    enum dc_log_level level = level_of(r->answer_status);
+    if (!dc_log_enabled(r->server->log, level)) {
+        return;
     }
     /* Never the query: it may carry a token. */
     DC_LOG(r->server->log, level, "http.request", DC_LF_Z("server", r->server->name),
            DC_LF_T("method", r->parse.method), DC_LF_T("path", r->target.path),
-           DC_LF_I("status", r->answer_status), DC_LF_I("us", took_us),
-           DC_LF_T("request_id", dc_slice_make(r->id, r->id_len)),
+           DC_LF_I("status", r->answer_status), DC_LF_Z("code", r->code == NULL ? "" : r->code),
+           DC_LF_I("us", took_us), DC_LF_T("request_id", dc_slice_make(r->id, r->id_len)),
+           DC_LF_T("address", dc_http_peer(r)),
            DC_LF_Z("reason", r->reason == NULL ? "" : r->reason), DC_LF_B("gone", r->conn == NULL));
 }
 

@@ -4,6 +4,7 @@
  * that never empties and a listener that spins. */
 #include "base/mem.h"
 #include "net/http_inside.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -18,11 +19,27 @@
 #define STALL_MS        10000
 #define ACCEPT_PAUSE_MS 100
 
-static const char refusal[] =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 88\r\n"
-    "Connection: close\r\nRetry-After: 5\r\n\r\n"
-    "{\"error\":\"unavailable\",\"detail\":\"too many connections\","
-    "\"message\":\"too many connections\"}";
+/* What a connection is told that finds no place. */
+struct refusal {
+    const char *reason_z;
+    struct dc_slice answer;
+};
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        (literal), sizeof(literal) - 1                                                             \
+    }
+static const struct refusal no_room = {
+    "too many connections",
+    TEXT("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+         "Content-Length: 88\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
+         "{\"error\":\"unavailable\",\"detail\":\"too many connections\","
+         "\"message\":\"too many connections\"}")};
+static const struct refusal no_room_for_address = {
+    "too many connections of this address",
+    TEXT("HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n"
+         "Content-Length: 121\r\nConnection: close\r\nRetry-After: 5\r\n\r\n"
+         "{\"error\":\"rate_limited\",\"detail\":\"too many connections of this address\","
+         "\"message\":\"too many connections of this address\"}")};
 
 /* --- listening --- */
 
@@ -95,31 +112,83 @@ static enum dc_status open_listener(const struct dc_server_opts *opts, int *out_
 
 /* --- accepting --- */
 
-static void take_connection(struct dc_server *s, int fd)
+/* What of an address counts as one client: all of IPv4, however it came, and the network of IPv6,
+ * of which one host has every address. */
+static struct dc_slice client_of(const struct sockaddr_storage *addr)
 {
-    s->accepted->value++;
-    if (s->host.conn_count < s->max_connections) {
-        struct dc_conn *c = dc_conn_open(&s->host, fd, &dc_http_class);
-        if (c != NULL) {
-            s->connections->value++;
-            dc_timeout_touch(s->idle_timeouts, &c->timeout);
-        }
-        return;
+    if (addr->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)addr;
+        return dc_slice_make(&v4->sin_addr, sizeof v4->sin_addr);
     }
+    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
+    return IN6_IS_ADDR_V4MAPPED(v6) ? dc_slice_make(v6->s6_addr + 12, 4)
+                                    : dc_slice_make(v6->s6_addr, 8);
+}
+
+/* Text of an accepted address, for logs and lists. */
+static struct dc_slice address_text(const struct sockaddr_storage *addr, char text[DC_ADDRESS_MAX])
+{
+    const void *bytes =
+        addr->ss_family == AF_INET
+            ? (const void *)&((const struct sockaddr_in *)(const void *)addr)->sin_addr
+            : &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
+    const char *done = inet_ntop(addr->ss_family, bytes, text, DC_ADDRESS_MAX);
+    return done == NULL ? DC_SLICE_NULL : dc_slice_z(done);
+}
+
+static void refuse_connection(struct dc_server *s, int fd, const struct sockaddr_storage *addr,
+                              const struct refusal *why)
+{
+    char text[DC_ADDRESS_MAX];
     s->refused_connections->value++;
     DC_LOG_WARN_EVENT(s->log, "http.connection_refused", DC_LF_Z("server", s->name),
-                      DC_LF_Z("reason", "too many connections"),
+                      DC_LF_Z("reason", why->reason_z),
+                      DC_LF_T("address", address_text(addr, text)),
                       DC_LF_I("connections", s->host.conn_count));
-    if (s->host.conn_count >= s->max_connections + MAX_REFUSED) {
+    if (s->n_refused >= MAX_REFUSED) {
         close(fd);
         return;
     }
     struct dc_conn *c = dc_conn_open(&s->host, fd, &dc_http_refuse_class);
     if (c != NULL) {
+        s->n_refused++;
         s->connections->value++;
-        dc_conn_send_bytes(c, dc_slice_make(refusal, sizeof refusal - 1), NULL, 0);
+        dc_conn_send_bytes(c, why->answer, NULL, 0);
         dc_conn_close_flushed(c);
     }
+}
+
+static bool take_place(struct dc_server *s, const struct sockaddr_storage *addr, dc_place *place)
+{
+    char text[DC_ADDRESS_MAX];
+    *place = 0;
+    if (s->trusted_proxies != NULL &&
+        dc_address_is_listed(address_text(addr, text), dc_slice_z(s->trusted_proxies))) {
+        return true;
+    }
+    return dc_places_take(s->places, client_of(addr), place);
+}
+
+static void take_connection(struct dc_server *s, int fd, const struct sockaddr_storage *addr)
+{
+    dc_place place;
+    s->accepted->value++;
+    if (s->host.conn_count - s->n_refused >= s->max_connections) {
+        refuse_connection(s, fd, addr, &no_room);
+        return;
+    }
+    if (!take_place(s, addr, &place)) {
+        refuse_connection(s, fd, addr, &no_room_for_address);
+        return;
+    }
+    struct dc_conn *c = dc_conn_open(&s->host, fd, &dc_http_class);
+    if (c == NULL) {
+        dc_places_leave(s->places, &place);
+        return;
+    }
+    c->place = place;
+    s->connections->value++;
+    dc_timeout_touch(s->idle_timeouts, &c->timeout);
 }
 
 static int open_reserve(void)
@@ -160,9 +229,12 @@ static void on_connections(uv_poll_t *poll, int status, int events)
         return; /* accept4 says what is wrong */
     }
     for (int i = 0; i < ACCEPTS_PER_WAKEUP; i++) {
-        int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage addr = {0};
+        socklen_t addr_len = sizeof addr;
+        int fd = accept4(s->listen_fd, (struct sockaddr *)&addr, &addr_len,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd != -1) {
-            take_connection(s, fd);
+            take_connection(s, fd, &addr);
             continue;
         }
         int error = errno;
@@ -198,6 +270,8 @@ static void on_conn_closed(struct dc_conn_host *host, struct dc_conn *c)
 {
     struct dc_server *s = DC_CONTAINER_OF(host, struct dc_server, host);
     s->connections->value--;
+    s->n_refused -= c->cls == &dc_http_refuse_class;
+    dc_places_leave(s->places, &c->place);
     /* An upgraded connection can close before it got the bytes behind its handshake. */
     DC_LIST_FOREACH (it, &s->ready) {
         struct dc_http_request *r = DC_LIST_ENTRY(it, struct dc_http_request, link);
@@ -307,6 +381,7 @@ enum dc_status dc_server_create(struct dc_loop *loop, const struct dc_server_opt
     s->trusted_proxies = opts->trusted_proxies == NULL ? NULL : dc_strdup(opts->trusted_proxies);
     s->limits = (struct dc_http_limits){opts->max_head_bytes, opts->max_body_bytes};
     s->max_connections = opts->max_connections;
+    s->places = dc_places_create(opts->max_connections_per_address);
     s->date_s = -1;
     dc_list_init(&s->ready);
     dc_list_init(&s->free_requests);
@@ -343,6 +418,7 @@ uint16_t dc_server_port(const struct dc_server *s)
 static void free_server(struct dc_server *s)
 {
     dc_http_free_requests(s);
+    dc_places_destroy(s->places);
     dc_strbuf_free(&s->batch);
     dc_strbuf_free(&s->scratch);
     dc_free(s->host.read_buffer);

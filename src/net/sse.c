@@ -1,24 +1,29 @@
 /* Server-sent events (see sse.h).  The answer has no length and ends with the connection. */
 #include "net/sse.h"
 
+#include "base/address.h"
 #include "base/mem.h"
 #include "net/http_priv.h"
 #include "net/hub.h"
 #include "net/stream_priv.h"
 
 #define COMMENT ": keep-alive\n\n"
+/* The first look after a queue has begun only takes its measure. */
+#define STUCK_LOOKS 2
 
 struct dc_sse {
     struct dc_stream stream; /* first: the hub finds it in dc_conn.state */
     void (*closed)(void *data);
     void *data;
     struct dc_list link; /* of dc_sse_hub.sockets */
+    uint8_t stuck;       /* looks in a row at which it had taken nothing of its queue */
 };
 
 struct dc_sse_hub {
     struct dc_streams streams; /* first: the set of a stream is its hub */
     struct dc_list sockets;
     struct dc_timeouts *silence; /* half of the keep-alive time */
+    struct dc_log *log;
     bool is_shut_down;
 };
 
@@ -62,6 +67,24 @@ static void close_slow(struct dc_stream *s, uint64_t offset)
     dc_conn_close(s->conn);
 }
 
+/* A stream has no pong: one that does not read is known by its queue. */
+static bool is_stuck(struct dc_sse *sse)
+{
+    struct dc_conn *c = sse->stream.conn;
+    bool is_moving = dc_conn_queued_bytes(c) == 0 || dc_conn_is_draining(c);
+    sse->stuck = is_moving ? 0 : (uint8_t)(sse->stuck + 1);
+    return sse->stuck >= STUCK_LOOKS;
+}
+
+static void cut(struct dc_sse_hub *h, struct dc_conn *c)
+{
+    char address[DC_ADDRESS_MAX];
+    size_t len = dc_conn_peer(c, address, sizeof(address));
+    DC_LOG_INFO_EVENT(h->log, "sse.stuck", DC_LF_I("queued_bytes", dc_conn_queued_bytes(c)),
+                      DC_LF_T("address", dc_slice_make(address, len)));
+    dc_conn_close(c);
+}
+
 /* Twice in a keep-alive time: a comment goes out if nothing else did since the last time.  So no
  * broadcast has to touch a timeout. */
 static void on_silence(void *data, struct dc_timeout *t)
@@ -69,6 +92,10 @@ static void on_silence(void *data, struct dc_timeout *t)
     struct dc_sse_hub *h = data;
     struct dc_conn *c = DC_CONTAINER_OF(t, struct dc_conn, timeout);
     struct dc_sse *sse = c->state;
+    if (is_stuck(sse)) {
+        cut(h, c);
+        return;
+    }
     if (!c->has_sent && dc_conn_is_writable(c)) {
         char *out = dc_stream_append(&sse->stream, sizeof(COMMENT) - 1);
         if (out == NULL) {
@@ -83,7 +110,7 @@ static void on_silence(void *data, struct dc_timeout *t)
     }
 }
 
-enum dc_status dc_sse_hub_create(struct dc_loop *loop, uint64_t keepalive_ms,
+enum dc_status dc_sse_hub_create(struct dc_loop *loop, uint64_t keepalive_ms, struct dc_log *log,
                                  struct dc_sse_hub **out, struct dc_error *err)
 {
     *out = NULL;
@@ -93,6 +120,7 @@ enum dc_status dc_sse_hub_create(struct dc_loop *loop, uint64_t keepalive_ms,
     struct dc_sse_hub *h = dc_calloc(1, sizeof(*h));
     dc_streams_init(&h->streams, loop, DC_STREAM_SSE, close_slow);
     dc_list_init(&h->sockets);
+    h->log = log;
     h->silence = dc_timeouts_create(loop, keepalive_ms / 2, on_silence, h);
     *out = h;
     return DC_OK;

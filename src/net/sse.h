@@ -8,9 +8,12 @@
 struct dc_conn;
 struct dc_sse_hub; /* keep-alive comments of all SSE connections of a loop */
 
-/* keepalive_ms: at most this long nothing is sent to a quiet stream; from 2 on (DC_CONFIG). */
+/* keepalive_ms: at most this long nothing is sent to a quiet stream; from 2 on (DC_CONFIG).  A
+ * stream that has taken nothing of its queue for so long is cut, with a line in the log (NULL
+ * allowed). */
 DC_MUST_USE enum dc_status dc_sse_hub_create(struct dc_loop *loop, uint64_t keepalive_ms,
-                                             struct dc_sse_hub **out, struct dc_error *err);
+                                             struct dc_log *log, struct dc_sse_hub **out,
+                                             struct dc_error *err);
 /* Ends every stream after what has been published so far. */
 void dc_sse_hub_shutdown(struct dc_sse_hub *h);
 void dc_sse_hub_destroy(struct dc_sse_hub *h);

@@ -383,7 +383,7 @@ static bool is_fresh(struct dc_slice if_none_match, const char *etag_z)
     return false;
 }
 
-static void serve_file(const struct file *f, struct dc_http_request *r)
+static void serve_file(const struct file *f, struct dc_http_request *r, bool is_by_accept)
 {
     enum coding coding;
     const struct version *v = choose(f, r, &coding);
@@ -391,7 +391,8 @@ static void serve_file(const struct file *f, struct dc_http_request *r)
     dc_http_set_header(r, "Cache-Control",
                        f->is_hashed ? DC_S("public, max-age=31536000, immutable")
                                     : DC_S("no-cache"));
-    dc_http_set_header(r, "Vary", DC_S("Accept-Encoding"));
+    dc_http_set_header(r, "Vary",
+                       is_by_accept ? DC_S("Accept, Accept-Encoding") : DC_S("Accept-Encoding"));
     dc_http_set_header(r, "X-Content-Type-Options", DC_S("nosniff"));
     dc_http_set_header(r, "Referrer-Policy", DC_S("same-origin"));
     dc_http_set_header(r, "Content-Security-Policy",
@@ -426,26 +427,36 @@ void dc_static_files_serve(void *ctx, struct dc_http_request *r)
     const struct dc_static_files *fs = ctx;
     struct dc_slice path = dc_http_path(r);
     const struct file *f = NULL;
+    bool is_by_accept = false; /* what this path is depends on what is asked for */
     if (!is_api_path(path)) {
         f = dc_slice_eq(path, DC_S("/")) ? fs->index : dc_map_get(&fs->files, path);
         if (f != NULL && f->versions[CODING_NONE].blob == NULL) {
             f = NULL; /* a compressed twin without its original */
         }
         bool has_extension = dc_slice_find(base_name(path), '.') != SIZE_MAX;
-        if (f == NULL && !has_extension && accepts_html(r)) {
+        is_by_accept = f == NULL && !has_extension;
+        if (is_by_accept && (accepts_html(r) || dc_http_method(r) == DC_OPTIONS)) {
             f = fs->index; /* a page of the application: it finds its own way */
         }
     }
     struct dc_error err = {.status = DC_NOT_FOUND};
     if (f == NULL) {
+        if (is_by_accept) {
+            dc_http_set_header(r, "Vary", DC_S("Accept"));
+        }
         dc_http_reply_error(r, &err);
+        return;
+    }
+    if (dc_http_method(r) == DC_OPTIONS) {
+        dc_http_set_header(r, "Allow", DC_S("GET, HEAD, OPTIONS"));
+        dc_http_reply(r, 204, NULL, DC_SLICE_NULL);
         return;
     }
     if ((dc_http_method(r) & (DC_GET | DC_HEAD)) == 0) {
         err.status = DC_METHOD;
-        dc_http_set_header(r, "Allow", DC_S("GET, HEAD"));
+        dc_http_set_header(r, "Allow", DC_S("GET, HEAD, OPTIONS"));
         dc_http_reply_error(r, &err);
         return;
     }
-    serve_file(f, r);
+    serve_file(f, r, is_by_accept);
 }

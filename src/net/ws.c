@@ -26,8 +26,10 @@ struct dc_ws {
     void *data;
     struct dc_ws_decoder *decoder; /* NULL: nothing is half-way */
     struct dc_list link;           /* of dc_ws_hub.sockets */
+    char *address;                 /* of the client behind a proxy; NULL: the connection's */
     uint16_t close_code;           /* 0: no close frame was seen or sent */
     uint8_t state;
+    bool is_complained_of; /* how it ended is in the log: the rest of it is no news */
 };
 
 struct dc_ws_hub {
@@ -149,12 +151,39 @@ void dc_ws_close(struct dc_ws *ws, uint16_t code, struct dc_slice reason)
     }
 }
 
+static const char *reason_of(uint16_t code)
+{
+    switch (code) {
+    case DC_WS_UNSUPPORTED:
+        return "text_only";
+    case DC_WS_BAD_DATA:
+        return "invalid_utf8";
+    case DC_WS_TOO_BIG:
+        return "message_too_big";
+    case DC_WS_INTERNAL:
+        return "out_of_memory";
+    default:
+        return "protocol_error";
+    }
+}
+
+static void complain(struct dc_ws *ws, uint16_t code, const char *reason_z)
+{
+    char buf[DC_ADDRESS_MAX];
+    if (!ws->is_complained_of) {
+        ws->is_complained_of = true;
+        DC_LOG_INFO_EVENT(hub_of(ws)->log, "ws.violation", DC_LF_I("close_code", code),
+                          DC_LF_Z("reason", reason_z), DC_LF_T("address", dc_ws_address(ws, buf)));
+    }
+}
+
 /* What the peer sends from here on has no meaning (RFC 6455 §7.1.7). */
 static void fail(struct dc_ws *ws, uint16_t code)
 {
     hub_of(ws)->violations->value++;
+    complain(ws, code, reason_of(code));
     if (ws->state == WS_OPEN) {
-        send_close(ws, code, DC_SLICE_NULL);
+        send_close(ws, code, dc_slice_z(reason_of(code)));
     }
     ws->state = WS_ENDED;
     dc_conn_close_flushed(ws->stream.conn);
@@ -182,6 +211,16 @@ static void on_peer_close(struct dc_ws *ws, const struct dc_ws_event *event)
     dc_conn_close_flushed(ws->stream.conn);
 }
 
+static void on_control(struct dc_ws *ws, const struct dc_ws_event *event)
+{
+    if (ws->cls->on_control != NULL) {
+        ws->cls->on_control(ws, ws->data);
+    }
+    if (event->opcode == DC_WS_PING && ws->state == WS_OPEN) {
+        append_frame(ws, DC_WS_PONG, event->payload);
+    }
+}
+
 static void on_event(struct dc_ws *ws, const struct dc_ws_event *event)
 {
     hub_of(ws)->frames_in->value++;
@@ -204,9 +243,9 @@ static void on_event(struct dc_ws *ws, const struct dc_ws_event *event)
         }
         break;
     case DC_WS_PING:
-        append_frame(ws, DC_WS_PONG, event->payload);
-        break;
     case DC_WS_PONG: /* a sign of life, no more */
+        on_control(ws, event);
+        break;
     case DC_WS_CLOSE:
     case DC_WS_CONT:
         break;
@@ -237,6 +276,9 @@ static void decode_all(struct dc_ws *ws, struct dc_ws_decoder *d, struct dc_slic
             fail(ws, code);
             return;
         }
+    }
+    if (ws->state == WS_ENDED && bytes.len > 0) {
+        complain(ws, ws->close_code, "data_after_close");
     }
 }
 
@@ -269,6 +311,13 @@ static void on_data(struct dc_conn *c, struct dc_slice bytes)
     *ws->decoder = d;
 }
 
+/* Behind the peer's own close frame, or behind a violation. */
+static void on_late(struct dc_conn *c)
+{
+    struct dc_ws *ws = c->state;
+    complain(ws, ws->close_code, "data_after_close");
+}
+
 static void on_drain(struct dc_conn *c)
 {
     dc_hub_conn_drained(c);
@@ -285,6 +334,7 @@ static void on_close(struct dc_conn *c)
     hub_of(ws)->socket_count->value--;
     ws->cls->on_close(ws, ws->data, ws->close_code == 0 ? DC_WS_ABNORMAL : ws->close_code);
     free_decoder(ws);
+    dc_free(ws->address);
     dc_free(ws);
 }
 
@@ -292,6 +342,7 @@ static const struct dc_conn_class ws_conn_class = {
     .mode = DC_CONN_WS,
     .on_data = on_data,
     .on_drain = on_drain,
+    .on_late = on_late,
     .on_close = on_close,
 };
 
@@ -311,8 +362,12 @@ static void on_quiet(void *data, struct dc_timeout *t)
 static void on_idle(void *data, struct dc_timeout *t)
 {
     struct dc_ws_hub *h = data;
+    struct dc_ws *ws = ws_of_timeout(t);
+    char buf[DC_ADDRESS_MAX];
     h->idles->value++;
-    dc_ws_close(ws_of_timeout(t), DC_WS_IDLE, DC_S("idle_timeout"));
+    DC_LOG_INFO_EVENT(h->log, "ws.idle", DC_LF_I("close_code", DC_WS_IDLE),
+                      DC_LF_T("address", dc_ws_address(ws, buf)));
+    dc_ws_close(ws, DC_WS_IDLE, DC_S("idle_timeout"));
 }
 
 static void on_ending(void *data, struct dc_timeout *t)
@@ -407,6 +462,12 @@ static struct dc_ws *refuse(struct dc_ws_hub *h, struct dc_http_request *r,
     return NULL;
 }
 
+static char *copy_address(struct dc_slice address)
+{
+    char text[DC_ADDRESS_MAX];
+    return dc_slice_copy_z(address, text, sizeof(text)) ? dc_strdup(text) : NULL;
+}
+
 struct dc_ws *dc_ws_accept(struct dc_ws_hub *h, struct dc_http_request *r,
                            const struct dc_ws_class *cls, void *data, const char *subprotocol_z)
 {
@@ -432,9 +493,11 @@ struct dc_ws *dc_ws_accept(struct dc_ws_hub *h, struct dc_http_request *r,
     dc_stream_init(&ws->stream, &h->streams);
     ws->cls = cls;
     ws->data = data;
+    ws->address = dc_http_is_forwarded(r) ? copy_address(dc_http_peer(r)) : NULL;
     struct dc_conn *c = dc_http_detach(r, dc_strbuf_slice(&head), &ws_conn_class, ws);
     dc_strbuf_free(&head);
     if (c == NULL) {
+        dc_free(ws->address);
         dc_free(ws);
         return NULL;
     }
@@ -454,4 +517,11 @@ void dc_ws_pause(struct dc_ws *ws, bool is_paused)
 struct dc_conn *dc_ws_conn(struct dc_ws *ws)
 {
     return ws->stream.conn;
+}
+
+struct dc_slice dc_ws_address(const struct dc_ws *ws, char buf[DC_ADDRESS_MAX])
+{
+    return ws->address != NULL
+               ? dc_slice_z(ws->address)
+               : dc_slice_make(buf, dc_conn_peer(ws->stream.conn, buf, DC_ADDRESS_MAX));
 }

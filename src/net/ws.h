@@ -1,8 +1,10 @@
 /* WebSocket connections (RFC 6455) on top of the HTTP server: handshake, callbacks, closing, pings,
- * idle timeout.  For fan-out see hub.h. */
+ * idle timeout.  For fan-out see hub.h.  A socket that breaks the protocol is closed with a code, a
+ * reason and one line in the log. */
 #ifndef DC_NET_WS_H
 #define DC_NET_WS_H
 
+#include "base/address.h"
 #include "net/http.h"
 #include "net/ws_codec.h"
 
@@ -18,6 +20,8 @@ struct dc_ws_class {
     void (*on_binary)(struct dc_ws *ws, void *data, struct dc_slice bytes);
     /* Any sign of life (also pong), once for each read; NULL allowed. Renews leases. */
     void (*on_alive)(struct dc_ws *ws, void *data);
+    /* A ping or a pong, before it is answered; NULL allowed.  Here the socket may be closed. */
+    void (*on_control)(struct dc_ws *ws, void *data);
     /* Last call; code is that of the first close frame, the peer's or ours, also when ours was
      * never answered; 1005: the peer's had none; 1006: the connection ended without one. Free data
      * here, and nothing of ws: it has left its topics. */
@@ -62,5 +66,8 @@ void dc_ws_close(struct dc_ws *ws, uint16_t code, struct dc_slice reason);
  * For as long as something short is awaited: the peer's end is not noticed meanwhile. */
 void dc_ws_pause(struct dc_ws *ws, bool is_paused);
 struct dc_conn *dc_ws_conn(struct dc_ws *ws);
+/* The client's address as text: the connection's, or what a trusted proxy said; for logs.  It lies
+ * in the socket or in buf. */
+struct dc_slice dc_ws_address(const struct dc_ws *ws, char buf[DC_ADDRESS_MAX]);
 
 #endif

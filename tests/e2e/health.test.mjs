@@ -142,5 +142,11 @@ test('when the database is away, ready says so and the process lives', { skip: n
   const user = person({ api });
   const response = await user.api.post('/api/city/rooms/general/messages', { body: 'x' });
   assert.ok([503, 504].includes(response.status), response.text);
-  assert.deepEqual(await api.ok('GET', '/livez'), { status: 'ok' });
+  for (const listener of [api, new Client(server.internalUrl)]) {
+    const ready = await listener.get('/readyz');
+    assert.equal(ready.status, 503, ready.text);
+    assert.equal(ready.json.status, 'unavailable');
+    assert.equal(ready.json.checks.db.status, 'unavailable');
+    assert.deepEqual(await listener.ok('GET', '/livez'), { status: 'ok' });
+  }
 });

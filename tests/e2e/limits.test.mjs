@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { closing, newRoom, person, useCity } from './support/city.mjs';
 import { assertError } from './support/http.mjs';
-import { OPCODE, upgrade } from './support/raw.mjs';
-import { openRoom } from './support/sockets.mjs';
+import { encodeFrame, OPCODE, upgrade } from './support/raw.mjs';
+import { openRoom, openSocket } from './support/sockets.mjs';
 
 describe('rate limits', () => {
   const BURST = 5;
@@ -15,6 +15,8 @@ describe('rate limits', () => {
     LIMIT_GUESTS_BURST: BURST,
     LIMIT_ROOMS_PER_S: 1,
     LIMIT_ROOMS_BURST: BURST,
+    LIMIT_PRESENCE_PER_S: 1,
+    LIMIT_PRESENCE_BURST: BURST,
   });
   const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
 
@@ -88,6 +90,34 @@ describe('rate limits', () => {
     await person(city).api.createRoom('Одна');
   });
 
+  test('joins, leaves and typing marks: one bucket of a user for HTTP and all his sockets', async (t) => {
+    const user = person(city);
+    const room = await newRoom(city, user);
+    const watcher = await openRoom(city.server, room.slug, person(city));
+    const sockets = [await openRoom(city.server, room.slug, user), await openRoom(city.server, room.slug, user)];
+    closing(t, watcher, ...sockets);
+    const path = `/api/city/rooms/${room.slug}`;
+    await user.api.ok('POST', `${path}/join`, {}); // one of five
+    sockets[0].send({ event: 'room.join' });
+    await sockets[0].nextFrame('RoomJoin');
+    sockets[0].send({ event: 'room.typing', typing: true });
+    sockets[1].send({ event: 'room.leave' });
+    const calls = [];
+    for (let i = 0; i < 4; i += 1) {
+      calls.push((await user.api.post(`${path}/${i % 2 ? 'join' : 'leave'}`, {})).status);
+    }
+    assert.equal(calls.at(-1), 429, calls.join());
+    assertError(await user.api.post(`${path}/leave`, {}), 429, 'rate_limited');
+    sockets[0].send({ event: 'room.typing', typing: false });
+    const error = await sockets[0].nextFrame('RoomError');
+    assert.equal(error.error, 'rate_limited');
+    assert.ok(error.retry_after_ms > 0);
+    await person(city).api.ok('POST', `${path}/join`, {}); // others have buckets of their own
+    await pause(error.retry_after_ms / 1000 + 0.05);
+    sockets[0].send({ event: 'room.join' });
+    await sockets[0].nextFrame('RoomJoin');
+  });
+
   test('guests: an address that asks for too many is told to wait', async () => {
     const call = () => city.api.post('/api/auth/guest', { display_name: 'Гість' });
     const [granted, refusal] = await untilRefused(call);
@@ -114,6 +144,44 @@ describe('a flood of frames', () => {
       socket.send({ event: 'ping' });
     }
     assert.deepEqual(await socket.waitClosed(), { code: 4429, reason: 'rate_limited' });
+  });
+});
+
+describe('sockets of one person', () => {
+  const LIMIT = 3;
+  const city = useCity({ LIMIT_SOCKETS_PER_USER: LIMIT });
+
+  test('one more than the limit is closed with 4429, and a place becomes free when one closes', async (t) => {
+    const user = person(city);
+    const open = (path) => openSocket(city.server, `${path}?token=${user.token}`);
+    const paths = ['/ws/city/rooms/general', '/ws/city/presence', '/ws/city/global-presence'];
+    const sockets = await Promise.all(paths.map(open));
+    closing(t, ...sockets);
+    for (const path of paths) {
+      const late = await open(path);
+      assert.deepEqual(await late.waitClosed(), { code: 4429, reason: 'too_many_sockets' });
+    }
+    closing(t, await openRoom(city.server, 'general', person(city))); // others are not concerned
+    await sockets[0].close();
+    // The place is free when the server has seen the end of it: the closing handshake is over by then.
+    const again = await open(paths[0]);
+    closing(t, again);
+    await again.nextFrame('RoomSnapshot');
+    const late = await open(paths[0]);
+    assert.equal((await late.waitClosed()).code, 4429);
+  });
+
+  test('pings of WebSocket are frames too: a flood of them is told, then closed with 4429', async (t) => {
+    const raw = await upgrade(city.server, `/ws/city/presence?mode=rooms&token=${person(city).token}`);
+    closing(t, raw);
+    const pings = (count) => raw.send(Buffer.concat(Array.from({ length: count }, () => encodeFrame(OPCODE.ping, 'x'))));
+    pings(110);
+    const error = await raw.readFrame(({ text }) => text.includes('"error"'));
+    assert.equal(JSON.parse(error.text).error, 'rate_limited');
+    for (let i = 0; i < 50; i += 1) {
+      pings(50);
+    }
+    assert.deepEqual(await raw.readClose(), { code: 4429, reason: 'rate_limited' });
   });
 });
 

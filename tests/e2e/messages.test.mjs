@@ -414,6 +414,32 @@ describe('idempotent retries', () => {
     assert.equal((await city.api.history(room.slug)).length, 2);
   });
 
+  test('a key that has stored other words is a conflict, over HTTP and socket, and nothing is lost', async (t) => {
+    const user = person(city);
+    const room = await newRoom(city, user);
+    const socket = await openRoom(city.server, room.slug, user);
+    closing(t, socket);
+    const first = await user.api.say(room.slug, 'перші слова', 'spent');
+    const second = await user.api.post(at(room), { body: 'інші слова', idempotency_key: 'spent' });
+    assertError(second, 409, 'idempotency_conflict');
+    socket.send({ event: 'room.message.send', body: 'ще інші', idempotency_key: 'spent' });
+    const error = await socket.nextFrame('RoomError');
+    assert.equal(error.error, 'idempotency_conflict');
+    assert.equal(error.idempotency_key, 'spent');
+    assert.deepEqual(await user.api.say(room.slug, 'перші слова', 'spent'), first);
+    assert.deepEqual(await city.api.history(room.slug), [first]);
+  });
+
+  test('of two that use one key at once for different words one is told', async () => {
+    const user = person(city);
+    const room = await newRoom(city, user);
+    const answers = await Promise.all(['а', 'б'].map((body) => (
+      user.api.post(at(room), { body, idempotency_key: 'race' }))));
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 409]);
+    const stored = answers.find(({ status }) => status === 200).json;
+    assert.deepEqual(await city.api.history(room.slug), [stored]);
+  });
+
   test('different keys and no key make different messages', async () => {
     const user = person(city);
     const room = await newRoom(city, user);

@@ -181,6 +181,7 @@ describe('heartbeats', () => {
     await watcher.nextFrame(update(user, 'online'));
     await watcher.nextFrame(update(user, 'offline'), LEASE_MS + 1000 + 4000);
     const passed = performance.now() - sent;
+    // That it is told within a second of the end: tests/unit/roles/test_people.c, beside a timer of the same loop.
     assert.ok(passed >= LEASE_MS - 50, `offline after ${passed} ms`);
     t.diagnostic(`offline ${Math.round(passed - LEASE_MS)} ms after the end of the lease`);
   });

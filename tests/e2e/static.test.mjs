@@ -67,6 +67,14 @@ describe('files', () => {
     assert.equal(Number(response.headers['content-length']), Buffer.byteLength(SCRIPT));
   });
 
+  test('OPTIONS of a page is answered, and what depends on Accept says so', async () => {
+    const options = await city.api.request('OPTIONS', '/');
+    assert.equal(options.status, 204);
+    assert.equal(options.headers.allow, 'GET, HEAD, OPTIONS');
+    const page = await city.api.get('/city/anything', { headers: HTML });
+    assert.match(page.headers.vary, /\baccept\b(?!-)/i);
+  });
+
   test('POST to a file is not allowed', async () => {
     const response = await city.api.post('/robots.txt', {});
     assert.ok([404, 405].includes(response.status));

@@ -27,6 +27,26 @@ struct reading {
     struct dc_city_room *room;
 };
 
+static void doubt_unless_stopping(struct dc_city *city)
+{
+    if (!city->is_stopping) {
+        dc_catch_up_doubt(city);
+    }
+}
+
+/* Stops at one that could not be given: what follows it would hide the hole. */
+static bool deliver_all(struct dc_city_room *room, const struct dc_db_result *rows)
+{
+    for (size_t i = 0; i < dc_db_rows(rows); i++) {
+        struct dc_message m;
+        dc_repo_read_message(rows, i, room->row.id, &m);
+        if (!dc_chat_deliver(room, &m)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void on_read(void *data, enum dc_status st, const struct dc_db_result *const *results,
                     size_t n, const struct dc_error *err)
 {
@@ -41,17 +61,13 @@ static void on_read(void *data, enum dc_status st, const struct dc_db_result *co
     if (st != DC_OK) {
         DC_LOG_WARN_EVENT(city->ctx->log, "city.catch_up_failed", DC_LF_T("room", room->row.slug),
                           DC_LF_ERR(err));
-        if (!city->is_stopping) {
-            dc_catch_up_doubt(city);
-        }
+        doubt_unless_stopping(city);
     } else {
         const struct dc_db_result *rows = results[1];
-        for (size_t i = 0; i < dc_db_rows(rows); i++) {
-            struct dc_message m;
-            dc_repo_read_message(rows, i, room->row.id, &m);
-            dc_chat_deliver(room, &m);
-        }
-        if ((is_again || dc_db_rows(rows) > PAGE) && !city->is_stopping) {
+        bool is_whole = deliver_all(room, rows);
+        if (!is_whole) {
+            doubt_unless_stopping(city);
+        } else if ((is_again || dc_db_rows(rows) > PAGE) && !city->is_stopping) {
             dc_catch_up_room(city, room);
         }
     }
@@ -104,6 +120,7 @@ static void on_rooms(void *data, enum dc_status st, const struct dc_db_result *c
         dc_lookup_take(city, results[0], on_room_found, city);
     } else {
         DC_LOG_WARN_EVENT(city->ctx->log, "city.catch_up_failed", DC_LF_ERR(err));
+        doubt_unless_stopping(city); /* the last comparison may have been this one */
     }
     dc_city_pending_end(city);
 }
@@ -120,6 +137,7 @@ static void read_rooms(struct dc_city *city, struct dc_strbuf *ids)
     }
     if (err.status != DC_OK) {
         DC_LOG_WARN_EVENT(city->ctx->log, "city.catch_up_failed", DC_LF_ERR(&err));
+        dc_catch_up_doubt(city);
     }
     dc_strbuf_free(ids);
 }

@@ -31,28 +31,29 @@ static void remember_last(struct dc_city_room *room, const struct dc_message *m)
     dc_strbuf_free(&snippet);
 }
 
-void dc_chat_deliver(struct dc_city_room *room, const struct dc_message *m)
+bool dc_chat_deliver(struct dc_city_room *room, const struct dc_message *m)
 {
     if (m->position <= room->last_position) {
-        return;
+        return true;
     }
     if (room->chat != NULL) {
         struct dc_strbuf frame = {0};
         dc_message_write_frame(m, &frame);
         if (!dc_strbuf_ok(&frame)) {
             dc_strbuf_free(&frame);
-            return; /* the next message finds this one missing and brings it */
+            return false;
         }
         dc_topic_publish(room->chat, m->position, dc_strbuf_slice(&frame));
         dc_strbuf_free(&frame);
     }
     remember_last(room, m);
+    return true;
 }
 
 void dc_chat_committed(struct dc_city_room *room, const struct dc_message *m)
 {
     if (m->position == room->last_position + 1) {
-        dc_chat_deliver(room, m);
+        (void)dc_chat_deliver(room, m); /* the bus brings it again */
     }
 }
 
@@ -113,8 +114,8 @@ static void on_message(struct dc_city *city, const struct dc_bus_message *event,
     dc_matrix_outgoing_said(city, room, m.position);
     if (m.position > room->last_position + 1) {
         dc_catch_up_room(city, room); /* brings this one too: it is committed */
-    } else {
-        dc_chat_deliver(room, &m);
+    } else if (!dc_chat_deliver(room, &m)) {
+        dc_catch_up_doubt(city); /* nothing may follow that would find it missing */
     }
 }
 

@@ -14,8 +14,10 @@ void dc_chat_stop(struct dc_city *city);
 void dc_chat_tell_of_room(struct dc_city *city, struct dc_city_room *room);
 /* The directory has a new row of it: tells whom it concerns. */
 void dc_chat_room_changed(struct dc_city *city, const struct dc_city_room *room, bool was_archived);
-/* Hands a message to the sockets and the directory, unless its position has been passed already. */
-void dc_chat_deliver(struct dc_city_room *room, const struct dc_message *m);
+/* Hands a message to the sockets and the directory, unless its position has been passed already.
+ * False: no memory for its frame.  It has not been passed then, and what follows it must not be
+ * delivered: sockets would have a hole. */
+bool dc_chat_deliver(struct dc_city_room *room, const struct dc_message *m);
 /* This process has committed it.  When it is the next one its sockets need not wait for the bus,
  * and who reads here finds what he has just written; else the bus brings it in its turn. */
 void dc_chat_committed(struct dc_city_room *room, const struct dc_message *m);

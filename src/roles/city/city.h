@@ -12,6 +12,7 @@
 #define DC_ROLES_CITY_CITY_H
 
 #include "base/ulid.h"
+#include "net/places.h"
 #include "net/rate_limit.h"
 #include "roles/role.h"
 
@@ -46,7 +47,8 @@ struct dc_city {
     struct dc_matrix_outgoing *outgoing; /* once loaded; NULL: no homeserver */
     /* matrix_incoming.c */
     struct dc_counter *matrix_stored, *matrix_known, *matrix_left_out, *matrix_elsewhere;
-    struct dc_rate_limit *message_limit, *room_limit, *lookup_limit;
+    struct dc_rate_limit *message_limit, *room_limit, *presence_limit, *lookup_limit;
+    struct dc_places *sockets;               /* of users */
     const struct dc_http_request *looked_up; /* lookup.c: its room has just been asked for */
     struct dc_counter *duplicate_messages, *duplicate_events;
     size_t pending; /* operations whose callbacks have not run yet: stop waits for them */

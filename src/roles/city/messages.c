@@ -124,13 +124,17 @@ static void on_stored(void *data, enum dc_status st, const struct dc_db_result *
         struct dc_message m = s->message;
         bool is_new = false;
         int64_t owed_ids[DC_OWED_OF_MESSAGE];
-        struct dc_error gone = {0};
+        struct dc_error bad = {0};
         if (!dc_repo_message_stored(results, n, &m, &is_new, owed_ids)) {
-            st = dc_fail_code(&gone, DC_NOT_FOUND, "room_not_found", "the room does not exist");
-            s->cb(s->data, st, NULL, &gone);
+            st = dc_fail_code(&bad, DC_NOT_FOUND, "room_not_found", "the room does not exist");
+            s->cb(s->data, st, NULL, &bad);
         } else if (is_new) {
             tell(s, &m, owed_ids);
             dc_matrix_outgoing_said(city, s->room, m.position);
+        } else if (!dc_slice_eq(m.body, s->message.body)) {
+            st = dc_fail_code(&bad, DC_CONFLICT, "idempotency_conflict",
+                              "this key has stored other words already");
+            s->cb(s->data, st, NULL, &bad);
         } else {
             s->cb(s->data, DC_OK, &m, NULL);
         }

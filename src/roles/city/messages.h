@@ -12,7 +12,7 @@ struct dc_message_draft {
 };
 
 /* m is borrowed and NULL unless st is DC_OK: the message was committed (or had been, under the same
- * key). */
+ * key).  DC_CONFLICT idempotency_conflict: the key has stored another body. */
 typedef void (*dc_message_cb)(void *data, enum dc_status st, const struct dc_message *m,
                               const struct dc_error *err);
 

@@ -100,9 +100,10 @@ static void write_summary(const struct dc_city_people *p, struct dc_strbuf *out)
     dc_jsonw_key_text(&w, "type", DC_S("presence_update"));
     dc_jsonw_key_utc(&w, "timestamp", dc_utc_now());
     dc_strbuf_add_char(out, ',');
-    dc_strbuf_add(out, dc_slice_make(body.ptr + 1, body.len - 1)); /* without its brace */
-    if (!dc_strbuf_ok(&p->summary)) {
-        out->failed = true;
+    if (dc_strbuf_ok(&p->summary) && body.len > 0) {
+        dc_strbuf_add(out, dc_slice_make(body.ptr + 1, body.len - 1)); /* without its brace */
+    } else {
+        out->failed = true; /* there was no memory for it */
     }
 }
 

@@ -276,6 +276,8 @@ static void free_city(struct dc_city *city)
     dc_city_rooms_destroy(city->rooms);
     dc_rate_limit_destroy(city->message_limit);
     dc_rate_limit_destroy(city->room_limit);
+    dc_rate_limit_destroy(city->presence_limit);
+    dc_places_destroy(city->sockets);
     dc_rate_limit_destroy(city->lookup_limit);
 }
 
@@ -305,6 +307,10 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
                              (uint32_t)settings->limit_messages_burst, RATE_LIMIT_KEYS);
     city->room_limit = dc_rate_limit_create((uint32_t)settings->limit_rooms_per_s,
                                             (uint32_t)settings->limit_rooms_burst, RATE_LIMIT_KEYS);
+    city->presence_limit =
+        dc_rate_limit_create((uint32_t)settings->limit_presence_per_s,
+                             (uint32_t)settings->limit_presence_burst, RATE_LIMIT_KEYS);
+    city->sockets = dc_places_create((uint32_t)settings->limit_sockets_per_user);
     city->lookup_limit = dc_rate_limit_create(DC_LOOKUPS_PER_S, DC_LOOKUPS_BURST, 2);
     city->feed_seen = dc_feed_create(city);
     city->people = dc_people_create(city);

@@ -112,7 +112,7 @@ static void list_messages(void *ctx, struct dc_http_request *r)
 /* --- saying --- */
 
 struct message_body {
-    struct dc_slice body, text, idempotency_key, user_id;
+    struct dc_slice body, text, idempotency_key, user_id, author_user_id;
 };
 
 static void on_sent(void *data, enum dc_status st, const struct dc_message *m,
@@ -134,12 +134,15 @@ static void on_sent(void *data, enum dc_status st, const struct dc_message *m,
 static bool read_message(struct dc_city *city, struct dc_http_request *r, struct message_body *body)
 {
     int64_t max = city->ctx->settings->max_message_chars;
+    const unsigned words = DC_FIELD_NULLABLE | DC_FIELD_NOT_BLANK;
     const struct dc_field fields[] = {
-        {"body", DC_FIELD_TEXT, DC_FIELD_NULLABLE, 1, max, offsetof(struct message_body, body)},
-        {"text", DC_FIELD_TEXT, DC_FIELD_NULLABLE, 1, max, offsetof(struct message_body, text)},
+        {"body", DC_FIELD_TEXT, words, 1, max, offsetof(struct message_body, body)},
+        {"text", DC_FIELD_TEXT, words, 1, max, offsetof(struct message_body, text)},
         {"idempotency_key", DC_FIELD_KEY, DC_FIELD_NULLABLE, 0, 0,
          offsetof(struct message_body, idempotency_key)},
-        {"user_id", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0, offsetof(struct message_body, user_id)}};
+        {"user_id", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0, offsetof(struct message_body, user_id)},
+        {"author_user_id", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0,
+         offsetof(struct message_body, author_user_id)}};
     if (!dc_http_read_json(r, fields, DC_ARRAY_LEN(fields), body)) {
         return false;
     }
@@ -175,7 +178,8 @@ static void post_message(void *ctx, struct dc_http_request *r)
     struct dc_identity who;
     struct dc_error err = {0};
     if (room == NULL || !read_message(city, r, &body) ||
-        !dc_require_identity(auth, r, body.user_id, &who)) {
+        !dc_require_identity(auth, r, body.user_id, &who) ||
+        !dc_require_author(r, &who, body.author_user_id)) {
         return;
     }
     uint64_t wait_ms = dc_city_message_wait_ms(city, who.user_id);

@@ -130,7 +130,7 @@ static void get_room(void *ctx, struct dc_http_request *r)
 /* --- create --- */
 
 struct room_body {
-    struct dc_slice name, slug, description, user_id;
+    struct dc_slice name, slug, description, user_id, created_by;
 };
 static const struct dc_field room_fields[] = {
     {"name", DC_FIELD_TEXT, DC_FIELD_REQUIRED | DC_FIELD_TRIM | DC_FIELD_SINGLE_LINE, 1,
@@ -139,6 +139,7 @@ static const struct dc_field room_fields[] = {
     {"description", DC_FIELD_TEXT, DC_FIELD_NULLABLE | DC_FIELD_TRIM, 0, DC_ROOM_DESCRIPTION_MAX,
      offsetof(struct room_body, description)},
     {"user_id", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0, offsetof(struct room_body, user_id)},
+    {"created_by", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0, offsetof(struct room_body, created_by)},
 };
 
 /* A creation on its way; lives in the request's arena. */
@@ -343,7 +344,8 @@ static void create_room(void *ctx, struct dc_http_request *r)
     struct dc_identity who;
     if (!dc_require_token(&city->ctx->auth, r) || !dc_city_is_ready(city, r) ||
         !dc_http_read_json(r, room_fields, DC_ARRAY_LEN(room_fields), &body) ||
-        !dc_require_identity(&city->ctx->auth, r, body.user_id, &who)) {
+        !dc_require_identity(&city->ctx->auth, r, body.user_id, &who) ||
+        !dc_require_author(r, &who, body.created_by)) {
         return;
     }
     uint64_t wait_ms =
@@ -399,6 +401,11 @@ static void join_or_leave(struct dc_city *city, struct dc_http_request *r, bool 
     struct dc_identity who;
     if (room == NULL || !dc_http_read_json(r, who_fields, DC_ARRAY_LEN(who_fields), &body) ||
         !dc_require_identity(auth, r, body.user_id, &who)) {
+        return;
+    }
+    uint64_t wait_ms = dc_city_presence_wait_ms(city, who.user_id);
+    if (wait_ms > 0) {
+        dc_request_fail_limit(r, wait_ms, "too much coming and going, try again a little later");
         return;
     }
     if (dc_sessions_http_member(city, who.user_id, who.username, room, joins) != DC_OK) {

@@ -27,6 +27,11 @@ struct dc_city_sessions {
     char subject[64];
 };
 
+uint64_t dc_city_presence_wait_ms(struct dc_city *city, struct dc_slice user_id)
+{
+    return dc_rate_limit_take(city->presence_limit, user_id, dc_loop_now(city->ctx->loop));
+}
+
 static int64_t lease_ms(const struct dc_city *city)
 {
     return city->ctx->settings->presence_lease_ms;

@@ -27,6 +27,10 @@ struct dc_session {
     int64_t beaten_at_ms;              /* monotonic, less the time in which nothing ran */
 };
 
+/* Takes a token of the user's bucket for joining, leaving and typing marks, each of which everybody
+ * hears: 0, or the milliseconds to wait. */
+uint64_t dc_city_presence_wait_ms(struct dc_city *city, struct dc_slice user_id);
+
 struct dc_city_sessions;
 DC_MUST_USE enum dc_status dc_sessions_create(struct dc_city *city, struct dc_city_sessions **out,
                                               struct dc_error *err);

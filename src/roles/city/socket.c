@@ -40,8 +40,10 @@ void dc_socket_error(struct dc_socket *s, const struct dc_error *err, struct dc_
     }
     dc_socket_send(s, &w);
     dc_strbuf_free(&out);
-    DC_LOG_DEBUG_EVENT(s->city->ctx->log, "city.frame_refused",
-                       DC_LF_T("user_id", s->session.user_id), DC_LF_ERR(err));
+    char buf[DC_ADDRESS_MAX];
+    DC_LOG_INFO_EVENT(s->city->ctx->log, "city.frame_refused",
+                      DC_LF_T("user_id", s->session.user_id),
+                      DC_LF_T("address", dc_ws_address(s->ws, buf)), DC_LF_ERR(err));
 }
 
 void dc_socket_unknown_event(struct dc_socket *s)
@@ -76,8 +78,10 @@ static bool is_within_budget(struct dc_socket *s)
         return true;
     }
     if (s->window_frames > 2 * DC_SOCKET_FRAMES_PER_S) {
+        char buf[DC_ADDRESS_MAX];
         DC_LOG_WARN_EVENT(s->city->ctx->log, "city.socket_flood",
-                          DC_LF_T("user_id", s->session.user_id));
+                          DC_LF_T("user_id", s->session.user_id),
+                          DC_LF_T("address", dc_ws_address(s->ws, buf)));
         dc_ws_close(s->ws, DC_WS_RATE_LIMITED, DC_S("rate_limited"));
         return false;
     }
@@ -94,6 +98,22 @@ bool dc_socket_is_entitled(struct dc_socket *s)
         return false;
     }
     return true;
+}
+
+void dc_socket_control(struct dc_socket *s)
+{
+    (void)is_within_budget(s);
+}
+
+bool dc_socket_may_tell(struct dc_socket *s)
+{
+    struct dc_error err = {0};
+    uint64_t wait_ms = dc_city_presence_wait_ms(s->city, s->session.user_id);
+    if (wait_ms > 0) {
+        (void)dc_fail(&err, DC_LIMIT, 0, "too much coming and going, try again a little later");
+        dc_socket_error(s, &err, DC_SLICE_NULL, wait_ms);
+    }
+    return wait_ms == 0;
 }
 
 void dc_socket_alive(struct dc_socket *s)
@@ -163,7 +183,18 @@ static void set_names(struct dc_socket *s, struct dc_slice user_id, struct dc_sl
     s->session.username = dc_slice_make(names + user_id.len, username.len);
 }
 
-bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed)
+bool dc_socket_is_author(struct dc_socket *s, struct dc_slice author, struct dc_slice key)
+{
+    struct dc_error err = {0};
+    const struct dc_identity who = {.user_id = s->session.user_id};
+    if (dc_identity_is(&who, author, &err)) {
+        return true;
+    }
+    dc_socket_error(s, &err, key, 0);
+    return false;
+}
+
+bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed, struct dc_slice key)
 {
     struct dc_error err = {0};
     struct dc_arena arena;
@@ -178,13 +209,13 @@ bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed)
         }
         (void)dc_fail_code(&err, DC_FORBIDDEN, "user_mismatch",
                            "this socket stands for another user_id already");
-        dc_socket_error(s, &err, DC_SLICE_NULL, 0);
+        dc_socket_error(s, &err, key, 0);
         return false;
     }
     dc_arena_init(&arena, 512, 4096);
     bool is_his = dc_identity_claim(&s->city->ctx->auth, &arena, claimed, &who, &err);
     if (!is_his) {
-        dc_socket_error(s, &err, DC_SLICE_NULL, 0);
+        dc_socket_error(s, &err, key, 0);
     } else if (!s->is_verified) {
         set_names(s, who.user_id, who.username);
         s->is_bound = claimed.len > 0;
@@ -231,12 +262,16 @@ static const char *subprotocol_of(const struct dc_http_request *r)
 void dc_socket_refuse(struct dc_city *city, struct dc_http_request *r, uint16_t code,
                       struct dc_slice reason)
 {
-    DC_LOG_DEBUG_EVENT(city->ctx->log, "city.socket_refused", DC_LF_I("close_code", code),
-                       DC_LF_T("reason", reason));
     struct dc_ws *ws = dc_ws_accept(city->ctx->ws, r, &refused_class, NULL, subprotocol_of(r));
-    if (ws != NULL) {
-        dc_ws_close(ws, code, reason);
+    if (ws == NULL) {
+        return; /* a handshake that is wrong in itself has been answered, and that is in the log */
     }
+    /* Never the query: it may carry a token. */
+    DC_LOG_INFO_EVENT(city->ctx->log, "city.socket_refused", DC_LF_I("close_code", code),
+                      DC_LF_T("code", reason), DC_LF_T("path", dc_http_path(r)),
+                      DC_LF_T("request_id", dc_http_request_id(r)),
+                      DC_LF_T("address", dc_http_peer(r)));
+    dc_ws_close(ws, code, reason);
 }
 
 /* Copies the identity out of the request. */
@@ -283,11 +318,16 @@ bool dc_socket_open(struct dc_socket *s, struct dc_city *city, struct dc_http_re
     if (!dc_http_read_query(r, page_fields, DC_ARRAY_LEN(page_fields), &q)) {
         return false;
     }
+    if (who.is_verified && !dc_places_take(city->sockets, who.user_id, &s->place)) {
+        dc_socket_refuse(city, r, DC_WS_RATE_LIMITED, DC_S("too_many_sockets"));
+        return false;
+    }
     init(s, city, &who);
     dc_page_enter(city->pages, s, q.page);
     s->ws = dc_ws_accept(city->ctx->ws, r, cls, s, subprotocol_of(r));
     if (s->ws == NULL) {
         dc_page_leave(city->pages, s);
+        dc_places_leave(city->sockets, &s->place);
         dc_free(s->names);
     }
     return s->ws != NULL;
@@ -297,5 +337,6 @@ void dc_socket_deinit(struct dc_socket *s)
 {
     dc_session_close(s->city, &s->session);
     dc_page_leave(s->city->pages, s);
+    dc_places_leave(s->city->sockets, &s->place);
     dc_free(s->names);
 }

@@ -25,13 +25,14 @@ struct dc_socket {
     uint32_t window_frames;
     struct dc_mono window;
     struct dc_utc expires_at;
+    dc_place place; /* among the sockets of its user, when that is verified */
 };
 
 /* First half of every socket route: 426 without an upgrade; identifies; reads ?page=; accepts;
- * closes with 4401 who may not enter.  *s is zeroed memory, the first member of the caller's
- * struct, which is handed to the callbacks of cls.  False: the request has been answered, nothing
- * of *s remains, no callback will run.  Callbacks never run inside this call or inside
- * dc_ws_close(): net/conn.h. */
+ * closes with 4401 who may not enter, with 4429 who has LIMIT_SOCKETS_PER_USER of them in this
+ * process already.  *s is zeroed memory, the first member of the caller's struct, which is handed
+ * to the callbacks of cls.  False: the request has been answered, nothing of *s remains, no
+ * callback will run.  Callbacks never run inside this call or inside dc_ws_close(): net/conn.h. */
 DC_MUST_USE bool dc_socket_open(struct dc_socket *s, struct dc_city *city,
                                 struct dc_http_request *r, const struct dc_ws_class *cls);
 /* Opens and closes at once, so that browsers can read the code (they cannot read a refused
@@ -42,6 +43,11 @@ void dc_socket_refuse(struct dc_city *city, struct dc_http_request *r, uint16_t 
 void dc_socket_deinit(struct dc_socket *s);
 /* The token is still valid; else the socket has been closed with 4401. */
 bool dc_socket_is_entitled(struct dc_socket *s);
+/* For on_control: pings and pongs are frames of the budget. */
+void dc_socket_control(struct dc_socket *s);
+/* Takes a token for joining, leaving or a typing mark; sends the error frame and returns false when
+ * there is none. */
+DC_MUST_USE bool dc_socket_may_tell(struct dc_socket *s);
 /* For on_alive: renews the session of an entitled socket. */
 void dc_socket_alive(struct dc_socket *s);
 
@@ -78,10 +84,13 @@ json_t *dc_socket_read(struct dc_socket *s, struct dc_slice text);
  * the idempotency key that the error frame shall name, or DC_SLICE_NULL. */
 DC_MUST_USE bool dc_socket_input(struct dc_socket *s, const struct dc_field *fields, size_t n,
                                  const json_t *object, void *target, struct dc_slice key);
-/* Binds the identity to a claimed user_id (or none); sends the error frame and returns false on a
- * mismatch.  In open mode a socket without a token takes the first claim for good; it is anonymous
- * until then, and stays so once it has beaten. */
-DC_MUST_USE bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed);
+/* Binds the identity to a claimed user_id (or none); sends the error frame, which names key, and
+ * returns false on a mismatch.  In open mode a socket without a token takes the first claim for
+ * good; it is anonymous until then, and stays so once it has beaten. */
+DC_MUST_USE bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed, struct dc_slice key);
+/* The same for an author named in other words: nobody but the socket's own person. */
+DC_MUST_USE bool dc_socket_is_author(struct dc_socket *s, struct dc_slice author,
+                                     struct dc_slice key);
 
 /* One error frame. key: the idempotency key it is about, or DC_SLICE_NULL; retry_after_ms 0: none.
  */

@@ -94,7 +94,7 @@ static void heartbeat(struct presence_socket *s, const json_t *object)
     struct heartbeat beat = {0};
     if (!dc_socket_input(&s->base, heartbeat_fields, DC_ARRAY_LEN(heartbeat_fields), object, &beat,
                          DC_SLICE_NULL) ||
-        !dc_socket_claim(&s->base, beat.user_id)) {
+        !dc_socket_claim(&s->base, beat.user_id, DC_SLICE_NULL)) {
         return;
     }
     bool is_away =
@@ -136,6 +136,13 @@ static void on_alive(struct dc_ws *ws, void *data)
     (void)dc_socket_is_entitled(&s->base);
 }
 
+static void on_control(struct dc_ws *ws, void *data)
+{
+    struct presence_socket *s = data;
+    (void)ws;
+    dc_socket_control(&s->base);
+}
+
 /* The hub has taken the connection out of its topics already. */
 static void on_close(struct dc_ws *ws, void *data, uint16_t code)
 {
@@ -147,7 +154,7 @@ static void on_close(struct dc_ws *ws, void *data, uint16_t code)
 }
 
 static const struct dc_ws_class presence_class = {
-    .on_text = on_text, .on_alive = on_alive, .on_close = on_close};
+    .on_text = on_text, .on_alive = on_alive, .on_control = on_control, .on_close = on_close};
 
 static enum presence_mode mode_of(struct dc_slice word)
 {

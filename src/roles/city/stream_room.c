@@ -282,14 +282,19 @@ static void enter(struct room_socket *s, const struct dc_cursor *c)
 /* --- frames from the client --- */
 
 struct room_frame {
-    struct dc_slice room_id, user_id, body, idempotency_key;
+    struct dc_slice room_id, user_id, author_user_id, body, idempotency_key;
     bool typing;
 };
+/* Who speaks is known: a frame may only say the same, in either word. */
+#define AUTHOR_FIELDS                                                                              \
+    {"user_id", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0, offsetof(struct room_frame, user_id)},       \
+    {                                                                                              \
+        "author_user_id", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0,                                    \
+            offsetof(struct room_frame, author_user_id)                                            \
+    }
 #define ROOM_FRAME_COMMON                                                                          \
     {"room_id", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0, offsetof(struct room_frame, room_id)},       \
-    {                                                                                              \
-        "user_id", DC_FIELD_ID, DC_FIELD_NULLABLE, 0, 0, offsetof(struct room_frame, user_id)      \
-    }
+        AUTHOR_FIELDS
 static const struct dc_field common_fields[] = {ROOM_FRAME_COMMON};
 static const struct dc_field typing_fields[] = {
     ROOM_FRAME_COMMON,
@@ -309,7 +314,8 @@ static bool is_ours(struct room_socket *s, const struct room_frame *f)
         dc_socket_error(&s->base, &err, f->idempotency_key, 0);
         return false;
     }
-    return dc_socket_claim(&s->base, f->user_id);
+    return dc_socket_claim(&s->base, f->user_id, f->idempotency_key) &&
+           dc_socket_is_author(&s->base, f->author_user_id, f->idempotency_key);
 }
 
 /* A send on its way: the socket's struct waits for it, its texts do not. */
@@ -360,11 +366,14 @@ static bool read_message(struct room_socket *s, const json_t *object, struct roo
     }
     /* The newer front end nests the body: data:{body} (CONTRACT §2.10). */
     const json_t *data = json_object_get(object, "data");
-    const struct dc_field body_fields[] = {{"body", DC_FIELD_TEXT, DC_FIELD_REQUIRED, 1,
-                                            s->base.city->ctx->settings->max_message_chars,
-                                            offsetof(struct room_frame, body)}};
+    const struct dc_field body_fields[] = {
+        AUTHOR_FIELDS,
+        {"body", DC_FIELD_TEXT, DC_FIELD_REQUIRED | DC_FIELD_NOT_BLANK, 1,
+         s->base.city->ctx->settings->max_message_chars, offsetof(struct room_frame, body)}};
     return dc_socket_input(&s->base, body_fields, DC_ARRAY_LEN(body_fields),
-                           json_is_object(data) ? data : object, f, key);
+                           json_is_object(data) ? data : object, f, key) &&
+           dc_socket_is_author(&s->base, f->user_id, key) &&
+           dc_socket_is_author(&s->base, f->author_user_id, key);
 }
 
 static void message_send(struct room_socket *s, const json_t *object)
@@ -414,7 +423,9 @@ static void typing(struct room_socket *s, const json_t *object)
         dc_socket_error(&s->base, &err, DC_SLICE_NULL, 0);
         return;
     }
-    dc_session_typing(s->base.city, &s->base.session, f.typing);
+    if (dc_socket_may_tell(&s->base)) {
+        dc_session_typing(s->base.city, &s->base.session, f.typing);
+    }
 }
 
 /* room.join comes back to the sender.  The aggregator reports only people who were not there:
@@ -439,7 +450,7 @@ static void join_or_leave(struct room_socket *s, const json_t *object, bool join
     struct room_frame f = {0};
     if (!dc_socket_input(&s->base, common_fields, DC_ARRAY_LEN(common_fields), object, &f,
                          DC_SLICE_NULL) ||
-        !is_ours(s, &f)) {
+        !is_ours(s, &f) || !dc_socket_may_tell(&s->base)) {
         return;
     }
     if (!joins) {
@@ -482,6 +493,13 @@ static void on_alive(struct dc_ws *ws, void *data)
     dc_socket_alive(&s->base);
 }
 
+static void on_control(struct dc_ws *ws, void *data)
+{
+    struct room_socket *s = data;
+    (void)ws;
+    dc_socket_control(&s->base);
+}
+
 /* The hub has taken the connection out of its topics already. */
 static void on_close(struct dc_ws *ws, void *data, uint16_t code)
 {
@@ -495,7 +513,7 @@ static void on_close(struct dc_ws *ws, void *data, uint16_t code)
 }
 
 static const struct dc_ws_class room_class = {
-    .on_text = on_text, .on_alive = on_alive, .on_close = on_close};
+    .on_text = on_text, .on_alive = on_alive, .on_control = on_control, .on_close = on_close};
 
 static void open_room_socket(void *ctx, struct dc_http_request *r)
 {

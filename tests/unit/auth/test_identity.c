@@ -195,6 +195,42 @@ static void a_token_that_does_not_hold_is_refused_wherever_it_stands(void **stat
     }
 }
 
+static void two_tokens_that_differ_are_refused_though_one_of_them_holds(void **state)
+{
+    struct city *c = *state;
+    char query[1200];
+    static const char *const others[] = {"/who?token=", "/public?access_token="};
+    for (size_t i = 0; i < DC_ARRAY_LEN(others); i++) {
+        const char *line = with("GET ", others[i], c->token);
+        ask(c, line, with("Authorization: Bearer ", c->nameless, "\r\n"), NULL, 401,
+            "two different");
+        ask(c, line, with("Sec-WebSocket-Protocol: bearer, ", c->nameless, "\r\n"), NULL, 401,
+            "two different");
+        ask(c, line, with("Authorization: Bearer ", c->token, "\r\n"), NULL, 200,
+            ""); /* the same */
+    }
+    snprintf(query, sizeof(query), "GET /who?token=%s&access_token=bad", c->token);
+    ask(c, query, "", NULL, 401, "two different");
+    snprintf(query, sizeof(query), "GET /who?access_token=bad&token=%s", c->token);
+    ask(c, query, "", NULL, 401, "two different");
+    snprintf(query, sizeof(query), "GET /who?token=%s&access_token=%s", c->token, c->token);
+    ask(c, query, "", NULL, 200, ME);
+}
+
+static void an_author_in_other_words_must_be_who_asks(void **state)
+{
+    (void)state;
+    const struct dc_identity who = {.user_id = DC_S("u_1")};
+    const struct dc_identity nobody = {0};
+    struct dc_error err = {0};
+    assert_true(dc_identity_is(&who, DC_SLICE_NULL, &err));
+    assert_true(dc_identity_is(&who, DC_S("u_1"), &err));
+    assert_false(dc_identity_is(&who, DC_S("u_2"), &err));
+    assert_int_equal(err.status, DC_FORBIDDEN);
+    assert_string_equal(dc_error_code(&err), "user_mismatch");
+    assert_false(dc_identity_is(&nobody, DC_S("u_2"), &err));
+}
+
 static void a_claim_must_be_the_token_s_own(void **state)
 {
     struct city *c = *state;
@@ -276,6 +312,8 @@ int main(void)
         CASE(a_token_is_found_wherever_it_may_stand),
         CASE(without_a_token_nobody_asks),
         CASE(a_token_that_does_not_hold_is_refused_wherever_it_stands),
+        CASE(two_tokens_that_differ_are_refused_though_one_of_them_holds),
+        cmocka_unit_test(an_author_in_other_words_must_be_who_asks),
         CASE(a_claim_must_be_the_token_s_own),
         CASE(in_open_mode_a_claim_is_taken_unless_a_token_speaks),
         CASE(a_refused_claim_leaves_the_identity_as_it_was),

@@ -12,6 +12,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SECRET "0123456789abcdef0123456789abcdef"
@@ -132,6 +133,12 @@ static void tokens_that_are_not_ours_are_refused(void **state)
          "{\"sub\":\"u_1\",\"exp\":1900000000,\"iss\":\"somebody\"}", SECRET},
         {"from the future", "{\"alg\":\"HS256\"}",
          "{\"sub\":\"u_1\",\"exp\":1900000000,\"iat\":1800000031}", SECRET},
+        {"not yet", "{\"alg\":\"HS256\"}",
+         "{\"sub\":\"u_1\",\"exp\":1900000000,\"nbf\":1800000031}", SECRET},
+        {"nbf as text", "{\"alg\":\"HS256\"}",
+         "{\"sub\":\"u_1\",\"exp\":1900000000,\"nbf\":\"1700000000\"}", SECRET},
+        {"nbf null", "{\"alg\":\"HS256\"}", "{\"sub\":\"u_1\",\"exp\":1900000000,\"nbf\":null}",
+         SECRET},
     };
     for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
         struct dc_strbuf token = {0};
@@ -153,13 +160,53 @@ static void a_token_of_the_original_without_type_and_with_clock_skew_is_accepted
     struct dc_claims out;
     make_token("{\"typ\":\"JWT\",\"alg\":\"HS256\"}",
                "{\"sub\":\"8e2f0b9a-0c9e-4a43-9d1c-000000000000\",\"exp\":1900000000.5,"
-               "\"iat\":1800000029,\"roles\":[\"user\",17,\"no role\"]}",
+               "\"iat\":1800000029,\"nbf\":1800000029,\"roles\":[\"user\",17,\"no role\"]}",
                SECRET, &token);
     assert_int_equal(
         dc_tokens_verify(f->tokens, dc_strbuf_slice(&token), now, &f->arena, &out, NULL), DC_OK);
     assert_true(dc_slice_eq(out.roles, DC_S("user")));
     assert_int_equal(out.name.len, 0);
     dc_strbuf_free(&token);
+}
+
+static void a_token_that_held_not_yet_holds_later(void **state)
+{
+    struct fixture *f = *state;
+    struct dc_strbuf token = {0};
+    struct dc_claims out;
+    make_token("{\"alg\":\"HS256\"}", "{\"sub\":\"u_1\",\"exp\":1900000000,\"nbf\":1800000600}",
+               SECRET, &token);
+    struct dc_slice text = dc_strbuf_slice(&token);
+    const struct dc_utc later = {1800000570000};
+    assert_int_equal(dc_tokens_verify(f->tokens, text, now, &f->arena, &out, NULL),
+                     DC_UNAUTHORIZED);
+    assert_int_equal(dc_tokens_verify(f->tokens, text, later, &f->arena, &out, NULL), DC_OK);
+    dc_strbuf_free(&token);
+}
+
+static void a_name_that_is_no_line_counts_as_none(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *name, *want;
+    } rows[] = {{"Olena", "Olena"},
+                {"two\\nlines", ""},
+                {"a\\u202Eb", ""},
+                {"a\\u2066b", ""},
+                {"\\u200Fשלום", "\u200Fשלום"}};
+    for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
+        struct dc_strbuf token = {0};
+        struct dc_claims out;
+        char payload[200];
+        snprintf(payload, sizeof(payload), "{\"sub\":\"u_1\",\"exp\":1900000000,\"name\":\"%s\"}",
+                 rows[i].name);
+        make_token("{\"alg\":\"HS256\"}", payload, SECRET, &token);
+        assert_int_equal(
+            dc_tokens_verify(f->tokens, dc_strbuf_slice(&token), now, &f->arena, &out, NULL),
+            DC_OK);
+        assert_true(dc_slice_eq(out.name, dc_slice_z(rows[i].want)));
+        dc_strbuf_free(&token);
+    }
 }
 
 static void every_change_of_one_character_makes_a_token_invalid(void **state)
@@ -223,6 +270,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(tokens_that_are_not_ours_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(
             a_token_of_the_original_without_type_and_with_clock_skew_is_accepted, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_token_that_held_not_yet_holds_later, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_name_that_is_no_line_counts_as_none, setup, teardown),
         cmocka_unit_test_setup_teardown(every_change_of_one_character_makes_a_token_invalid, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(more_tokens_than_are_remembered_are_all_verified, setup,

@@ -64,6 +64,16 @@ static void the_client_is_the_last_address_that_no_trusted_proxy_wrote_of_itself
     }
 }
 
+static void an_address_is_listed_as_itself_or_under_a_prefix(void **state)
+{
+    (void)state;
+    assert_true(dc_address_is_listed(DC_S("10.1.2.3"), DC_S("127.0.0.1, 10.0.0.0/8")));
+    assert_true(dc_address_is_listed(DC_S("::ffff:127.0.0.1"), DC_S("127.0.0.1")));
+    assert_false(dc_address_is_listed(DC_S("11.1.2.3"), DC_S("127.0.0.1, 10.0.0.0/8")));
+    assert_false(dc_address_is_listed(DC_S("127.0.0.1"), DC_SLICE_NULL));
+    assert_false(dc_address_is_listed(DC_S("unix"), DC_S("0.0.0.0/0, ::/0")));
+}
+
 static void a_peer_that_is_no_address_has_no_client(void **state)
 {
     char out[DC_ADDRESS_MAX];
@@ -77,6 +87,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lists_of_addresses_and_prefixes_are_checked_as_a_whole),
         cmocka_unit_test(the_client_is_the_last_address_that_no_trusted_proxy_wrote_of_itself),
+        cmocka_unit_test(an_address_is_listed_as_itself_or_under_a_prefix),
         cmocka_unit_test(a_peer_that_is_no_address_has_no_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

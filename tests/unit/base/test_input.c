@@ -145,10 +145,20 @@ static void one_line_has_no_control_characters(void **state)
         const char *json;
         const char *code;
     } rows[] = {
-        {"{\"f\":\"one line\"}", NULL},          {"{\"f\":\"two\\nlines\"}", "invalid_text"},
-        {"{\"f\":\"tab\\t\"}", "invalid_text"},  {"{\"f\":\"\\u007f\"}", "invalid_text"},
-        {"{\"f\":\"\\u0085\"}", "invalid_text"}, {"{\"f\":\"a\\u2028b\"}", "invalid_text"},
+        {"{\"f\":\"one line\"}", NULL},
+        {"{\"f\":\"two\\nlines\"}", "invalid_text"},
+        {"{\"f\":\"tab\\t\"}", "invalid_text"},
+        {"{\"f\":\"\\u007f\"}", "invalid_text"},
+        {"{\"f\":\"\\u0085\"}", "invalid_text"},
+        {"{\"f\":\"a\\u2028b\"}", "invalid_text"},
         {"{\"f\":\"\xd0\x9f\\u00a0\"}", NULL},
+        /* What turns the text behind it; marks that order their neighbours do not. */
+        {"{\"f\":\"a\\u202ab\"}", "invalid_text"},
+        {"{\"f\":\"a\\u202eb\"}", "invalid_text"},
+        {"{\"f\":\"a\\u2066b\"}", "invalid_text"},
+        {"{\"f\":\"a\\u2069b\"}", "invalid_text"},
+        {"{\"f\":\"a\\u200fb\"}", NULL},
+        {"{\"f\":\"a\\u202fb\"}", NULL},
     };
     for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
         struct target t = {0};
@@ -160,6 +170,25 @@ static void one_line_has_no_control_characters(void **state)
     check_code(decode((struct dc_field)TEXT_FIELD(DC_FIELD_SINGLE_LINE | DC_FIELD_TRIM, 0, 0),
                       "{\"f\":\"name\\n\"}", &t),
                NULL);
+}
+
+static void a_text_that_must_not_be_blank_keeps_its_blanks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        const char *code;
+    } rows[] = {
+        {"{\"f\":\" \"}", "too_short"},   {"{\"f\":\"\\n\\t \\u3000\"}", "too_short"},
+        {"{\"f\":\"\"}", "too_short"},    {"{\"f\":\" a \"}", NULL},
+        {"{\"f\":\"  aa\"}", "too_long"},
+    };
+    for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
+        struct target t = {0};
+        check_code(decode((struct dc_field)TEXT_FIELD(DC_FIELD_NOT_BLANK, 1, 3), rows[i].json, &t),
+                   rows[i].code);
+        assert_true(rows[i].code != NULL || dc_slice_eq(t.text, DC_S(" a ")));
+    }
 }
 
 static void integers_are_integers_within_their_bounds(void **state)
@@ -384,6 +413,7 @@ int main(void)
         cmocka_unit_test(text_is_measured_in_code_points),
         cmocka_unit_test(trimming_comes_before_measuring),
         cmocka_unit_test(one_line_has_no_control_characters),
+        cmocka_unit_test(a_text_that_must_not_be_blank_keeps_its_blanks),
         cmocka_unit_test(integers_are_integers_within_their_bounds),
         cmocka_unit_test(booleans_slugs_ids_and_keys_have_their_form),
         cmocka_unit_test(single_values_are_judged_like_fields),

@@ -259,6 +259,41 @@ static void connections_past_the_limit_hear_503(void **state)
     fixture_close(&f);
 }
 
+/* 127.0.0.1 is one address; as a trusted proxy it may have any number. */
+static void connections_of_one_address_past_its_limit_get_429(void **state)
+{
+    (void)state;
+    for (int is_proxy = 0; is_proxy <= 1; is_proxy++) {
+        struct fixture f;
+        struct dc_http_request *held = NULL;
+        struct dc_server_opts opts = default_opts();
+        opts.max_connections_per_address = 2;
+        opts.trusted_proxies = is_proxy != 0 ? "127.0.0.0/8" : "10.0.0.0/8";
+        open_server(&f, &opts, &held);
+        struct client *a = client_open(&f), *b = client_open(&f), *c = client_open(&f);
+        if (is_proxy != 0) {
+            client_send(c, DC_S("GET / HTTP/1.1\r\n" H "\r\n"));
+            assert_int_equal(wait_response(c).status, 200);
+        } else {
+            struct response got = wait_response(c);
+            assert_int_equal(got.status, 429);
+            assert_true(contains(got.body, "\"error\":\"rate_limited\""));
+            assert_slice(head_value(got.head, "retry-after"), "5");
+            assert_int_equal(got.head.len + got.body.len, c->in.len);
+            wait_end(c);
+        }
+        client_close(c);
+        client_close(b);
+        RUN_UNTIL(&f, open_connections(&f) == 1);
+        b = client_open(&f); /* the place has become free */
+        client_send(b, DC_S("GET / HTTP/1.1\r\n" H "\r\n"));
+        assert_int_equal(wait_response(b).status, 200);
+        client_close(a);
+        client_close(b);
+        fixture_close(&f);
+    }
+}
+
 static void running_out_of_descriptors_drops_connections_and_recovers(void **state)
 {
     (void)state;
@@ -533,7 +568,7 @@ static void requests_are_logged_once_without_their_query_and_counted(void **stat
     assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
     fixture_open(&f);
     f.log =
-        dc_log_create(&(struct dc_log_opts){.level = DC_LOG_WARN, .is_json = true, .fd = fds[1]});
+        dc_log_create(&(struct dc_log_opts){.level = DC_LOG_INFO, .is_json = true, .fd = fds[1]});
     dc_router_add(f.router, "", routes, DC_ARRAY_LEN(routes), NULL);
     dc_router_add(f.router, "", held_routes, 1, &held);
     fixture_listen(&f, NULL);
@@ -552,6 +587,19 @@ static void requests_are_logged_once_without_their_query_and_counted(void **stat
     assert_true(contains(dc_strbuf_slice(&out), "\"http.request\""));
     assert_true(contains(dc_strbuf_slice(&out), "\"abc-1\""));
     assert_true(contains(dc_strbuf_slice(&out), "\"/fail\""));
+    assert_true(contains(dc_strbuf_slice(&out), "\"level\":\"error\""));
+    assert_false(contains(dc_strbuf_slice(&out), "secret"));
+    client_send(c, DC_S("DELETE /nobody?token=secret HTTP/1.1\r\n" H "\r\n"));
+    assert_int_equal(wait_response(c).status, 404);
+    read_log(fds[0], &out);
+    assert_int_equal(count_lines(dc_strbuf_slice(&out)), 1);
+    static const char *const fields[] = {"\"level\":\"info\"",       "\"status\":404",
+                                         "\"code\":\"not_found\"",   "\"method\":\"DELETE\"",
+                                         "\"path\":\"/nobody\"",     "\"request_id\":\"0",
+                                         "\"address\":\"127.0.0.1\""};
+    for (size_t i = 0; i < DC_ARRAY_LEN(fields); i++) {
+        assert_true(contains(dc_strbuf_slice(&out), fields[i]));
+    }
     assert_false(contains(dc_strbuf_slice(&out), "secret"));
     client_send(c, DC_S("GET /?token=secret HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"));
     assert_int_equal(wait_response(c).status, 400);
@@ -567,12 +615,12 @@ static void requests_are_logged_once_without_their_query_and_counted(void **stat
     dc_metrics_render(f.metrics, &page);
     struct dc_slice text = dc_strbuf_slice(&page);
     assert_true(contains(text, "daarion_http_requests_total{server=\"test\",code=\"2xx\"} 1\n"));
-    assert_true(contains(text, "daarion_http_requests_total{server=\"test\",code=\"4xx\"} 1\n"));
+    assert_true(contains(text, "daarion_http_requests_total{server=\"test\",code=\"4xx\"} 2\n"));
     assert_true(contains(text, "daarion_http_requests_total{server=\"test\",code=\"5xx\"} 1\n"));
     assert_true(contains(text, "daarion_http_accepted_total{server=\"test\"} 1\n"));
     assert_true(contains(text, "daarion_http_connections{server=\"test\"} 0\n"));
     assert_true(contains(text, "daarion_http_in_flight{server=\"test\"} 0\n"));
-    assert_true(contains(text, "daarion_http_request_seconds_count{server=\"test\"} 2\n"));
+    assert_true(contains(text, "daarion_http_request_seconds_count{server=\"test\"} 3\n"));
     dc_strbuf_free(&page);
     dc_strbuf_free(&out);
     fixture_close(&f);
@@ -590,6 +638,7 @@ int main(void)
         cmocka_unit_test(a_reader_that_takes_nothing_is_let_go),
         cmocka_unit_test(a_pending_handler_is_not_timed_by_the_server),
         cmocka_unit_test(connections_past_the_limit_hear_503),
+        cmocka_unit_test(connections_of_one_address_past_its_limit_get_429),
         cmocka_unit_test(running_out_of_descriptors_drops_connections_and_recovers),
         cmocka_unit_test(a_wrong_address_or_a_taken_port_is_a_configuration_error),
         cmocka_unit_test(ipv6_addresses_are_listened_on),

@@ -124,6 +124,32 @@ static void a_slow_stream_of_a_log_is_ended(void **state)
     dc_topic_destroy(t);
 }
 
+/* It never reads: what the kernel takes ends, and then nothing moves any more. */
+static void a_stream_that_takes_nothing_for_the_keepalive_time_is_ended(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    const struct dc_ws_opts ws_opts = {.max_frame_bytes = 1000};
+    fx_open_with(&fx, &ws_opts, 60, 8 * 1024 * 1024);
+    struct client *c = client_open(&fx, 4096);
+    c->is_sse = true;
+    client_send(&fx, c, DC_S("GET /sse HTTP/1.1\r\nHost: city.example\r\n\r\n"));
+    PUMP_UNTIL(&fx, c->has_head && fx.n_streams == 1);
+    struct dc_conn *conn = fx.streams[0];
+    struct client *reader = open_stream(&fx, &(struct dc_conn *){NULL});
+    shrink_send_buffer(conn, 4096);
+    c->is_stalled = true;
+    char line[4000];
+    memset(line, 'x', sizeof(line));
+    while (dc_conn_queued_bytes(conn) == 0) {
+        dc_sse_send(conn, DC_SLICE_NULL, dc_slice_make(line, sizeof(line)));
+        settle(&fx);
+    }
+    PUMP_UNTIL(&fx, fx.n_streams_closed == 1);
+    assert_false(reader->is_eof); /* who reads stays, however little there is to read */
+    fx_close(&fx);
+}
+
 static void shutdown_ends_streams_after_what_was_published(void **state)
 {
     struct fixture *fx = *state;
@@ -153,7 +179,7 @@ static void a_keepalive_time_of_zero_is_refused(void **state)
     struct dc_sse_hub *h;
     struct dc_error err;
     assert_int_equal(dc_loop_create(&loop, &err), DC_OK);
-    assert_int_equal(dc_sse_hub_create(loop, 0, &h, &err), DC_CONFIG);
+    assert_int_equal(dc_sse_hub_create(loop, 0, NULL, &h, &err), DC_CONFIG);
     assert_null(h);
     dc_sse_hub_destroy(NULL);
     assert_int_equal(dc_loop_destroy(loop), DC_OK);
@@ -168,6 +194,7 @@ int main(void)
         FX_TEST(topics_reach_streams_and_sockets_alike),
         cmocka_unit_test(silence_is_broken_by_comments),
         FX_TEST(a_slow_stream_of_a_log_is_ended),
+        cmocka_unit_test(a_stream_that_takes_nothing_for_the_keepalive_time_is_ended),
         FX_TEST(shutdown_ends_streams_after_what_was_published),
         cmocka_unit_test(a_keepalive_time_of_zero_is_refused),
     };

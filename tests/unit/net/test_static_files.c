@@ -125,6 +125,38 @@ static void files_come_with_their_type_cache_rules_and_security_headers(void **s
     site_close(&s);
 }
 
+static void what_depends_on_accept_says_so_and_pages_answer_options(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *request;
+        int status;
+        const char *vary, *allow;
+    } rows[] = {
+        {"GET /city/plaza HTTP/1.1\r\n" H "Accept: text/html\r\n\r\n", 200,
+         "Accept, Accept-Encoding", NULL},
+        {"GET /city/plaza HTTP/1.1\r\n" H "Accept: application/json\r\n\r\n", 404, "Accept", NULL},
+        {"GET / HTTP/1.1\r\n" H "\r\n", 200, "Accept-Encoding", NULL},
+        {"GET /missing.js HTTP/1.1\r\n" H "Accept: text/html\r\n\r\n", 404, NULL, NULL},
+        {"OPTIONS / HTTP/1.1\r\n" H "\r\n", 204, NULL, "GET, HEAD, OPTIONS"},
+        {"OPTIONS /city/plaza HTTP/1.1\r\n" H "\r\n", 204, NULL, "GET, HEAD, OPTIONS"},
+        {"OPTIONS /api/other HTTP/1.1\r\n" H "\r\n", 404, NULL, NULL},
+        {"POST / HTTP/1.1\r\n" H "\r\n", 405, NULL, "GET, HEAD, OPTIONS"},
+    };
+    struct site s;
+    site_open(&s);
+    for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
+        struct response got = ask(&s, rows[i].request);
+        print_message("%s", rows[i].request);
+        assert_int_equal(got.status, rows[i].status);
+        struct dc_slice vary = head_value(got.head, "vary");
+        struct dc_slice allow = head_value(got.head, "allow");
+        assert_true(dc_slice_eq(vary, dc_slice_z(rows[i].vary)));
+        assert_true(dc_slice_eq(allow, dc_slice_z(rows[i].allow)));
+    }
+    site_close(&s);
+}
+
 static void what_is_not_there_stays_404_but_pages_get_the_application(void **state)
 {
     (void)state;
@@ -265,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_come_with_their_type_cache_rules_and_security_headers),
+        cmocka_unit_test(what_depends_on_accept_says_so_and_pages_answer_options),
         cmocka_unit_test(what_is_not_there_stays_404_but_pages_get_the_application),
         cmocka_unit_test(compressed_twins_are_chosen_by_accept_encoding),
         cmocka_unit_test(a_copy_that_is_still_good_is_not_sent_again),

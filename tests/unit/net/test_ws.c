@@ -81,6 +81,7 @@ static void a_client_that_breaks_the_protocol_is_told_and_closed(void **state)
         if (c->close_code != cases[i].code) {
             fail_msg("%s: closed with %u", cases[i].what, (unsigned)c->close_code);
         }
+        assert_string_not_equal(c->close_reason, ""); /* for whoever looks for the mistake */
         client_close(c);
         PUMP_UNTIL(&fx, p->closed == 1);
         assert_int_equal(p->close_code, cases[i].code);

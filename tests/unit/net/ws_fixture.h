@@ -115,8 +115,14 @@ static inline void fx_on_close(struct dc_ws *ws, void *data, uint16_t code)
     p->close_code = code;
 }
 
-static const struct dc_ws_class fx_class = {fx_on_text, fx_on_binary, fx_on_alive, fx_on_close};
-static const struct dc_ws_class fx_class_no_binary = {fx_on_text, NULL, fx_on_alive, fx_on_close};
+static const struct dc_ws_class fx_class = {
+    .on_text = fx_on_text,
+    .on_binary = fx_on_binary,
+    .on_alive = fx_on_alive,
+    .on_close = fx_on_close,
+};
+static const struct dc_ws_class fx_class_no_binary = {
+    .on_text = fx_on_text, .on_alive = fx_on_alive, .on_close = fx_on_close};
 
 static inline void fx_handle_ws(void *ctx, struct dc_http_request *r)
 {
@@ -182,7 +188,8 @@ static inline void fx_open_with(struct fixture *fx, const struct dc_ws_opts *ws_
         dc_server_create(fx->loop, &opts, fx->router, NULL, fx->metrics, &fx->server, &err), DC_OK);
     assert_int_equal(dc_ws_hub_create(fx->loop, ws_opts, NULL, fx->metrics, &fx->ws_hub, &err),
                      DC_OK);
-    assert_int_equal(dc_sse_hub_create(fx->loop, sse_keepalive_ms, &fx->sse_hub, &err), DC_OK);
+    assert_int_equal(dc_sse_hub_create(fx->loop, sse_keepalive_ms, NULL, &fx->sse_hub, &err),
+                     DC_OK);
     fx->hub = dc_hub_create(fx->loop, fx->metrics);
 }
 

@@ -86,7 +86,7 @@ void replica_start(struct rig *r, size_t i)
     p->ctx.health = dc_health_create();
     p->ctx.public_router = dc_router_create();
     p->ctx.internal_router = dc_router_create();
-    assert_int_equal(dc_sse_hub_create(r->f->loop, 60000, &p->ctx.sse, &err), DC_OK);
+    assert_int_equal(dc_sse_hub_create(r->f->loop, 60000, NULL, &p->ctx.sse, &err), DC_OK);
     assert_int_equal(dc_role_city.start(&p->ctx, on_ready, p, &city, &err), DC_OK);
     p->city = city;
     RUN_UNTIL(r, p->is_ready);

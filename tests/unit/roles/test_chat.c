@@ -2,6 +2,8 @@
  */
 #include "city_fixture.h"
 
+#include "roles/city/catch_up.h"
+
 struct sent {
     bool is_done;
     enum dc_status status;
@@ -134,6 +136,44 @@ static void what_the_bus_did_not_bring_is_read_from_the_database_before_what_fol
     dc_chat_leave_topics(room);
 }
 
+/* As without memory: linked with --wrap. */
+static int fail_frames_from = -1, fail_frames_to = -1, n_frames;
+static uint64_t framed[8];
+
+void __real_dc_message_write_frame(const struct dc_message *m, struct dc_strbuf *out);
+void __wrap_dc_message_write_frame(const struct dc_message *m, struct dc_strbuf *out);
+void __wrap_dc_message_write_frame(const struct dc_message *m, struct dc_strbuf *out)
+{
+    __real_dc_message_write_frame(m, out);
+    if (n_frames >= fail_frames_from && n_frames < fail_frames_to) {
+        out->failed = true;
+    } else if (n_frames < (int)DC_ARRAY_LEN(framed)) {
+        framed[n_frames] = m->position;
+    }
+    n_frames++;
+}
+
+static void no_message_is_given_before_one_that_there_was_no_memory_for(void **state)
+{
+    struct rig *r = *state;
+    struct dc_city_room *room = rig_room(r, "plaza");
+    dc_chat_enter_topics(r->city, room);
+    store_unheard(r, room, "m_1");
+    store_unheard(r, room, "m_2");
+    store_unheard(r, room, "m_3");
+    n_frames = 0;
+    fail_frames_from = 1; /* the second of the three */
+    fail_frames_to = 2;
+    dc_catch_up_room(r->city, room);
+    RUN_UNTIL(r, dc_topic_offset(room->chat) == 3);
+    fail_frames_from = fail_frames_to = -1;
+    assert_int_equal(n_frames, 4); /* 1, the failure, 2, 3 */
+    assert_int_equal(framed[0], 1);
+    assert_int_equal(framed[2], 2);
+    assert_int_equal(framed[3], 3);
+    dc_chat_leave_topics(room);
+}
+
 static void positions_that_come_again_or_late_are_ignored(void **state)
 {
     struct rig *r = *state;
@@ -172,6 +212,7 @@ int main(void)
         CASE(messages_reach_the_topic_in_the_order_of_their_positions),
         CASE(a_retry_is_not_sent_out_twice),
         CASE(what_the_bus_did_not_bring_is_read_from_the_database_before_what_follows),
+        CASE(no_message_is_given_before_one_that_there_was_no_memory_for),
         CASE(positions_that_come_again_or_late_are_ignored),
         CASE(the_role_stops_when_what_is_on_its_way_has_ended),
     };

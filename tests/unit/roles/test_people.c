@@ -373,6 +373,36 @@ static void the_summary_is_made_once_for_a_burst_of_requests(void **state)
     assert_int_equal(online, 1);
 }
 
+/* As without memory, while it is set: linked with --wrap. */
+static struct dc_city_people *without_memory;
+
+struct dc_slice __real_dc_people_state_word(const struct dc_city_people *p);
+struct dc_slice __wrap_dc_people_state_word(const struct dc_city_people *p);
+struct dc_slice __wrap_dc_people_state_word(const struct dc_city_people *p)
+{
+    if (p == without_memory) {
+        dc_strbuf_free(&without_memory->summary);
+        without_memory->summary.failed = true;
+    }
+    return __real_dc_people_state_word(p);
+}
+
+static void a_summary_that_there_was_no_memory_for_fails_and_is_made_again(void **state)
+{
+    struct rig *r = *state;
+    struct dc_strbuf out = {0};
+    without_memory = r->city->people;
+    without_memory->version++; /* the one it has is old */
+    without_memory->summary_made_ms = 0;
+    dc_people_write_summary(r->city->people, &out);
+    assert_false(dc_strbuf_ok(&out));
+    dc_strbuf_free(&out);
+    without_memory = NULL;
+    json_t *object = summary_json(r);
+    assert_non_null(json_object_get(object, "city"));
+    json_decref(object);
+}
+
 static void totals_are_the_same_in_every_document(void **state)
 {
     struct rig *r = *state;
@@ -477,6 +507,49 @@ static void a_new_aggregator_is_told_everything_again(void **state)
     assert_people(room, "");
     dc_session_close(r->city, &s);
     dc_bus_unsubscribe(announced.sub);
+}
+
+/* --- when a lease ends --- */
+
+struct clock {
+    struct dc_timer timer;
+    bool has_struck;
+};
+
+static void on_strike(struct dc_timer *t)
+{
+    DC_CONTAINER_OF(t, struct clock, timer)->has_struck = true;
+}
+
+static void clock_start(struct rig *r, struct clock *clock, uint64_t after_ms)
+{
+    clock->has_struck = false;
+    dc_timer_init(r->ctx.loop, &clock->timer, on_strike);
+    dc_timer_start(&clock->timer, after_ms, 0);
+}
+
+/* Against timers that were started with the lease, on the same loop: whatever delays the one delays
+ * the others. */
+static void a_lease_that_ends_is_told_within_a_second_and_not_before(void **state)
+{
+    static struct clock before, second; /* closed while the role stops */
+    struct rig *r = *state;
+    struct dc_session s;
+    struct heard gone;
+    hear(r, &gone, "city.presence.user.*", "\"offline\"");
+    open_session(r, &s, "u_1");
+    clock_start(r, &before, LEASE_MS - 1);
+    clock_start(r, &second, LEASE_MS + 1000);
+    dc_session_beat(r->city, &s, DC_SESSION_ONLINE);
+    RUN_UNTIL(r, before.has_struck || gone.n > 0);
+    assert_int_equal(gone.n, 0);
+    RUN_UNTIL(r, second.has_struck || gone.n > 0);
+    assert_int_equal(gone.n, 1);
+    assert_false(second.has_struck);
+    dc_bus_unsubscribe(gone.sub);
+    dc_timer_close(&before.timer, NULL);
+    dc_timer_close(&second.timer, NULL);
+    dc_session_close(r->city, &s);
 }
 
 static void a_beat_brings_back_a_membership_that_was_lost(void **state)
@@ -647,10 +720,12 @@ int main(void)
         CASE(in_a_burst_of_changes_many_clients_share_one_snapshot),
         CASE(a_first_frame_that_the_topic_cannot_continue_is_made_again),
         CASE(the_summary_is_made_once_for_a_burst_of_requests),
+        CASE(a_summary_that_there_was_no_memory_for_fails_and_is_made_again),
         CASE(totals_are_the_same_in_every_document),
         CASE(a_new_room_is_in_the_snapshot_at_once),
         CASE(who_joined_over_http_stays_while_he_beats_anywhere),
         CASE(a_new_aggregator_is_told_everything_again),
+        CASE(a_lease_that_ends_is_told_within_a_second_and_not_before),
         CASE(a_beat_brings_back_a_membership_that_was_lost),
         CASE(beats_without_news_are_told_seldom),
         CASE(a_user_id_that_no_subject_can_hold_is_published_all_the_same),

@@ -3,6 +3,8 @@
  * is not, and no ghost lasts. */
 #include "presence_cluster.h"
 
+#include "roles/city/chat.h"
+
 static void start_all(struct cluster *c)
 {
     for (size_t i = 0; i < AGGREGATORS; i++) {
@@ -642,6 +644,116 @@ static void a_gateway_says_that_it_is_stale_while_nobody_leads(void **state)
     assert_never_offline(c, "u_a");
 }
 
+/* --- what a change costs --- */
+
+struct told {
+    struct dc_bus_sub *sub;
+    const char *needle;
+    size_t n;
+};
+
+static void on_told(void *data, const struct dc_bus_message *m)
+{
+    struct told *t = data;
+    t->n += memmem(m->payload.ptr, m->payload.len, t->needle, strlen(t->needle)) != NULL;
+}
+
+static void hear_of(struct cluster *c, struct told *t, const char *pattern, const char *needle)
+{
+    const struct dc_bus_sub_opts opts = {.pattern = dc_slice_z(pattern)};
+    *t = (struct told){.needle = needle};
+    assert_int_equal(dc_bus_subscribe(c->bus, &opts, on_told, t, &t->sub, NULL), DC_OK);
+}
+
+static bool sees_away(struct cluster *c, size_t gateway, const char *user_id)
+{
+    const struct dc_city_user *u =
+        dc_map_get(&c->gateways[gateway].city.people->users, dc_slice_z(user_id));
+    return u != NULL && u->is_away;
+}
+
+static bool counts_away(struct cluster *c, size_t gateway, const char *slug, uint32_t want)
+{
+    return room_at(c, gateway, slug)->people.away_count == want &&
+           c->gateways[gateway].city.people->sent_away == want;
+}
+
+static uint64_t frames_of_users(struct cluster *c, size_t gateway)
+{
+    return dc_topic_offset(dc_people_users_topic(c->gateways[gateway].city.people));
+}
+
+static uint64_t frames_of_rooms(struct cluster *c, size_t gateway)
+{
+    return dc_topic_offset(dc_people_rooms_topic(c->gateways[gateway].city.people));
+}
+
+static void set_away(struct cluster *c, struct visitor *v, bool is_away)
+{
+    dc_session_beat(&v->gateway->city, &v->session, is_away ? DC_SESSION_AWAY : DC_SESSION_ONLINE);
+    RUN_UNTIL(c, sees_away(c, 0, v->id) == is_away && sees_away(c, 1, v->id) == is_away);
+    RUN_UNTIL(c, counts_away(c, 0, "plaza", is_away) && counts_away(c, 1, "plaza", is_away));
+    cluster_barrier(c);
+}
+
+/* One word about the user and one about the room on the bus; in each process one frame for all who
+ * follow users, one for all in the room, and two for all who follow rooms: the room, the totals. */
+static void assert_a_change_costs_its_share(struct cluster *c, struct visitor *v)
+{
+    struct told user, room;
+    uint64_t users[GATEWAYS], rooms[GATEWAYS], crowd[GATEWAYS];
+    hear_of(c, &user, "city.presence.user.*", "\"user_id\":\"u_a\"");
+    hear_of(c, &room, "city.presence.room.*", "\"room_slug\":\"plaza\"");
+    for (size_t i = 0; i < GATEWAYS; i++) {
+        users[i] = frames_of_users(c, i);
+        rooms[i] = frames_of_rooms(c, i);
+        crowd[i] = dc_topic_offset(room_at(c, i, "plaza")->crowd);
+    }
+    set_away(c, v, true);
+    assert_int_equal(user.n, 1);
+    assert_int_equal(room.n, 1);
+    for (size_t i = 0; i < GATEWAYS; i++) {
+        assert_int_equal(frames_of_users(c, i) - users[i], 1);
+        assert_int_equal(frames_of_rooms(c, i) - rooms[i], 2);
+        assert_int_equal(dc_topic_offset(room_at(c, i, "plaza")->crowd) - crowd[i], 1);
+    }
+    dc_bus_unsubscribe(user.sub);
+    dc_bus_unsubscribe(room.sub);
+    set_away(c, v, false);
+}
+
+static void
+a_change_costs_the_same_however_many_people_sockets_and_processes_there_are(void **state)
+{
+    struct cluster *c = *state;
+    size_t n_sockets = 0;
+    start_all(c);
+    struct visitor *a = visit(c, 0, "u_a", "plaza");
+    for (size_t n_people = 1;; n_people++) {
+        for (; n_sockets < n_people * 200; n_sockets++) {
+            for (size_t i = 0; i < GATEWAYS; i++) {
+                dc_chat_enter_topics(&c->gateways[i].city, room_at(c, i, "plaza"));
+            }
+        }
+        RUN_UNTIL(c,
+                  sees_count(c, 0, "plaza") == n_people && sees_count(c, 1, "plaza") == n_people);
+        cluster_let_pass(c, 100); /* what is throttled has been said */
+        cluster_barrier(c);
+        assert_a_change_costs_its_share(c, a);
+        if (n_people == PEOPLE) {
+            break;
+        }
+        char id[16];
+        snprintf(id, sizeof(id), "u_%zu", n_people);
+        (void)visit(c, n_people % GATEWAYS, id, "plaza");
+    }
+    for (; n_sockets > 0; n_sockets--) {
+        for (size_t i = 0; i < GATEWAYS; i++) {
+            dc_chat_leave_topics(room_at(c, i, "plaza"));
+        }
+    }
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, cluster_setup, cluster_teardown)
@@ -668,6 +780,7 @@ int main(void)
         CASE(people_of_a_room_that_a_gateway_learns_of_late_are_there_then),
         CASE(a_store_that_is_down_changes_no_count_and_its_keys_come_back),
         CASE(a_gateway_says_that_it_is_stale_while_nobody_leads),
+        CASE(a_change_costs_the_same_however_many_people_sockets_and_processes_there_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -389,6 +389,36 @@ static void after_an_interruption_rooms_and_messages_are_read_from_the_database(
     leave(r, "plaza");
 }
 
+struct passing {
+    struct dc_timer timer;
+    bool is_over;
+};
+
+static void on_passed(struct dc_timer *t)
+{
+    DC_CONTAINER_OF(t, struct passing, timer)->is_over = true;
+}
+
+/* Heads can be read and rows of rooms cannot, for longer than the comparisons after a doubt. */
+static void a_room_that_could_not_be_read_is_looked_for_until_it_can(void **state)
+{
+    struct rig *r = *state;
+    struct passing passing = {.is_over = false};
+    lose_from_here(r);
+    make_room_and_die(r, "late");
+    lose_to_here(r);
+    place_exec(&r->f->place, "alter table city_rooms rename column description to away");
+    dc_catch_up_doubt(r->replicas[0].city);
+    dc_timer_init(r->f->loop, &passing.timer, on_passed);
+    dc_timer_start(&passing.timer, 5500, 0); /* the pauses of a doubt are 5 s together */
+    RUN_UNTIL(r, passing.is_over);
+    dc_timer_close(&passing.timer, NULL);
+    assert_true(dc_catch_up_is_in_doubt(r->replicas[0].city));
+    assert_null(replica_room(r, 0, "late"));
+    place_exec(&r->f->place, "alter table city_rooms rename column away to description");
+    RUN_UNTIL(r, replica_room(r, 0, "late") != NULL);
+}
+
 static void after_an_interruption_the_feed_goes_on_with_what_it_missed(void **state)
 {
     struct rig *r = *state;
@@ -451,6 +481,7 @@ int main(int argc, char **argv)
         CASE(a_room_is_told_to_the_feed_once),
         CASE(a_message_of_an_unknown_room_makes_it_known),
         CASE(after_an_interruption_rooms_and_messages_are_read_from_the_database),
+        CASE(a_room_that_could_not_be_read_is_looked_for_until_it_can),
         CASE(after_an_interruption_the_feed_goes_on_with_what_it_missed),
         CASE(a_feed_that_missed_too_much_says_so),
     };

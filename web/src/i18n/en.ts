@@ -133,6 +133,7 @@ export const en: Messages = {
   errors: {
     network: 'The city does not answer. Check the connection.',
     rate_limited: 'Too much at once. Wait a little.',
+    idempotency_conflict: 'These words did not arrive. Send them once more?',
     slug_taken: 'There is such a room already. Choose another name.',
     unauthorized: 'Your visit has expired. Enter again.',
     token_expired: 'Your visit has expired. Enter again.',

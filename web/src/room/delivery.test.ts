@@ -28,7 +28,7 @@ function ack(key: string, id: string): Extract<RoomServerFrame, { event: 'room.m
 
 function error(
   key: string,
-  code: 'rate_limited' | 'invalid_input',
+  code: 'rate_limited' | 'invalid_input' | 'idempotency_conflict',
   retry_after_ms?: number,
 ): Extract<RoomServerFrame, { event: 'error' }> {
   return {
@@ -104,6 +104,19 @@ test('a refusal stops these words and not the others', () => {
   expect(delivery.outbox.get()[0]).toMatchObject({ refused: 'invalid_input' });
   delivery.retry(key(0));
   expect(frames.at(-1)).toMatchObject({ body: 'погане', idempotency_key: key(0) });
+});
+
+test('a key that has stored other words is not tried again', () => {
+  const { delivery, frames, key } = setUp();
+  delivery.lineUp();
+  delivery.say('інше', 'u_me');
+  delivery.refused(error(key(0), 'idempotency_conflict'));
+  vi.advanceTimersByTime(60_000);
+  expect(frames).toHaveLength(1);
+  delivery.retry(key(0));
+  expect(frames).toHaveLength(2);
+  expect(frames[1]).toMatchObject({ body: 'інше' });
+  expect(key(1)).not.toBe(key(0));
 });
 
 test('a rate limit holds everything for as long as the server asks', () => {

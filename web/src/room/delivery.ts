@@ -64,7 +64,7 @@ export class Delivery {
   }
 
   retry(key: string): void {
-    this.#change((outbox) => revived(outbox, key));
+    this.#change((outbox) => revived(outbox, key, crypto.randomUUID()));
     this.#flush();
   }
 

@@ -66,7 +66,14 @@ test('refused words stay, are not sent by themselves, and go again with the same
   const no = refused(sent(), 'k1', 'invalid_input');
   expect(unsent(no)).toEqual([]);
   expect(shown(no, [])[0]).toMatchObject({ key: 'k1', refused: 'invalid_input' });
-  expect(unsent(revived(no, 'k1')).map((entry) => entry.key)).toEqual(['k1']);
+  expect(unsent(revived(no, 'k1', 'k9')).map((entry) => entry.key)).toEqual(['k1']);
+});
+
+test('words whose key has stored others are refused, and go again under a key of their own', () => {
+  const no = refused(sent(), 'k1', 'idempotency_conflict');
+  expect(unsent(no)).toEqual([]);
+  const again = revived(no, 'k1', 'k9');
+  expect(unsent(again)).toEqual([{ ...no[0], key: 'k9', attempts: 0, refused: null }]);
 });
 
 test('after entering again, words that never left go under the new name', () => {

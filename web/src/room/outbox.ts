@@ -59,9 +59,17 @@ export function refused(outbox: Outbox, key: string, code: string): Outbox {
   return changed(outbox, key, { refused: code, messageId: null });
 }
 
-/** Try again what was refused, with the same key. */
-export function revived(outbox: Outbox, key: string): Outbox {
-  return changed(outbox, key, { refused: null });
+/** The key has stored other words: these were not stored, and can only go under another. */
+const KEY_IS_SPENT = 'idempotency_conflict';
+
+/** Try again what was refused, with the same key, or with `fresh` if the key is what was wrong. */
+export function revived(outbox: Outbox, key: string, fresh: string): Outbox {
+  return outbox.map((item) => {
+    if (item.key !== key) return item;
+    return item.refused === KEY_IS_SPENT
+      ? { ...item, key: fresh, attempts: 0, refused: null }
+      : { ...item, refused: null };
+  });
 }
 
 /**
