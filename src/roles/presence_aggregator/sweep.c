@@ -47,10 +47,19 @@ static enum dc_status hold(struct dc_aggregator *a, struct dc_slice user_id,
     return st;
 }
 
+/* Of him the homeserver alone tells, and it has: what the core knows of him is the truth, and the
+ * stream has a former leader's older word. */
+static bool is_told_by_homeserver(const struct dc_aggregator *a, struct dc_slice user_id)
+{
+    return user_id.len > 0 && user_id.ptr[0] == '@' && dc_agg_matrix_is_running(a) &&
+           dc_agg_matrix_is_known(a);
+}
+
 static void hold_user(struct dc_aggregator *a, const struct dc_mirror_user *u)
 {
     bool is_shown = u->status != DC_PRESENCE_OFFLINE && u->gen >= a->mirror->user_gen;
-    if (is_shown && dc_presence_user_get(a->core, u->user_id) == DC_PRESENCE_OFFLINE) {
+    if (is_shown && !is_told_by_homeserver(a, u->user_id) &&
+        dc_presence_user_get(a->core, u->user_id) == DC_PRESENCE_OFFLINE) {
         (void)hold(a, u->user_id, u->username, u->status);
     }
 }
@@ -62,7 +71,7 @@ static size_t hold_member(struct dc_aggregator *a, struct dc_slice room_id, cons
     struct dc_slice username = dc_json_text(person, "username");
     struct dc_strbuf id = {0};
     if (user_id.len == 0 || user_id.len > DC_PRESENCE_ID_MAX || username.len > DC_PRESENCE_ID_MAX ||
-        dc_presence_is_member(a->core, user_id, room_id)) {
+        is_told_by_homeserver(a, user_id) || dc_presence_is_member(a->core, user_id, room_id)) {
         return 0;
     }
     /* Passive: what he does, others say. */
