@@ -53,6 +53,10 @@ DC_MUST_USE enum dc_status dc_cli_ensure_secrets(struct dc_conf *conf, struct dc
 /* DATA_DIR exists (mode 0700 when made) and can be written. */
 DC_MUST_USE enum dc_status dc_cli_ensure_data_dir(const struct dc_settings *settings,
                                                   struct dc_error *err);
+/* DATA_DIR belongs to one process at a time: *fd holds it until it is closed, at the latest by the
+ * kernel when the process ends in whatever way.  DC_CONFIG: another one has it. */
+DC_MUST_USE enum dc_status dc_cli_lock_data_dir(const struct dc_settings *settings, int *fd,
+                                                struct dc_error *err);
 /* DATA_DIR/daarion.sqlite; appends a path with NUL behind it. */
 void dc_cli_sqlite_path(const struct dc_settings *settings, struct dc_strbuf *out);
 /* MIGRATIONS_DIR or WEB_DIR, or what lies beside the binary (build/daarion -> ../migrations,

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -44,6 +45,32 @@ enum dc_status dc_cli_ensure_data_dir(const struct dc_settings *settings, struct
                        dc_errno_text(errno));
     }
     return DC_OK;
+}
+
+enum dc_status dc_cli_lock_data_dir(const struct dc_settings *settings, int *fd,
+                                    struct dc_error *err)
+{
+    struct dc_strbuf path = {0};
+    dc_strbuf_printf(&path, "%s/lock", settings->data_dir);
+    const char *path_name = path_z(&path);
+    enum dc_status st = DC_OK;
+    *fd = open(path_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*fd < 0) {
+        st = dc_fail(err, DC_CONFIG, errno, "DATA_DIR: cannot open \"%s\": %s", path_name,
+                     dc_errno_text(errno));
+    } else if (flock(*fd, LOCK_EX | LOCK_NB) != 0) {
+        st = errno == EWOULDBLOCK
+                 ? dc_fail(err, DC_CONFIG, errno,
+                           "DATA_DIR: another process has \"%s\": several need DATABASE_URL, "
+                           "REDIS_URL and NATS_URL",
+                           settings->data_dir)
+                 : dc_fail(err, DC_CONFIG, errno, "DATA_DIR: cannot lock \"%s\": %s", path_name,
+                           dc_errno_text(errno));
+        (void)close(*fd);
+        *fd = -1;
+    }
+    dc_strbuf_free(&path);
+    return st;
 }
 
 void dc_cli_sqlite_path(const struct dc_settings *settings, struct dc_strbuf *out)

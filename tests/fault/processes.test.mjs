@@ -34,6 +34,23 @@ async function backends() {
   };
 }
 
+/** Those of our sockets whose other end a process of the city holds, as the kernel knows it. */
+function socketsOf(pid, city, sockets) {
+  const inodes = new Set(fs.readdirSync(`/proc/${pid}/fd`).map((fd) => {
+    try {
+      return /^socket:\[(\d+)\]$/.exec(fs.readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1];
+    } catch {
+      return undefined; // closed meanwhile
+    }
+  }));
+  const portOf = (address) => parseInt(address.split(':')[1], 16);
+  const peers = new Set(fs.readFileSync('/proc/net/tcp', 'utf8').trim().split('\n').slice(1)
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, local, , , , , , , , inode]) => portOf(local) === city.publicPort && inodes.has(inode))
+    .map(([, , remote]) => portOf(remote)));
+  return new Set(sockets.filter((socket) => peers.has(socket.ws._socket.localPort)));
+}
+
 describe('daarion up --workers', () => {
   let real;
   let city;
@@ -84,11 +101,15 @@ describe('daarion up --workers', () => {
     const message = await api.say(room.slug, 'усім', 'first');
     await Promise.all(sockets.map((socket) => socket.nextFrame(({ message: heard }) => heard?.id === message.id)));
 
-    const [victim] = workers();
-    process.kill(victim.pid, 'SIGKILL');
+    const victim = workers().map(({ pid }) => pid)
+      .sort((a, b) => socketsOf(b, city, sockets).size - socketsOf(a, city, sockets).size)[0];
+    const theirs = socketsOf(victim, city, sockets);
+    process.kill(victim, 'SIGKILL');
     await city.waitForEvent(() => workers().length === 4 && ready() === 4, 60_000);
-    const left = sockets.filter(({ closed }) => !closed);
-    assert.ok(left.length < sockets.length || left.length === 16);
+    assert.ok(theirs.size > 0 && theirs.size < sockets.length, `${theirs.size} of ${sockets.length}`);
+    await Promise.all([...theirs].map((socket) => socket.waitClosed()));
+    const left = sockets.filter((socket) => !theirs.has(socket));
+    assert.ok(left.every(({ closed }) => !closed), 'the others lose nothing');
     const second = await api.say(room.slug, 'ще раз', 'second');
     await Promise.all(left.map((socket) => socket.nextFrame(({ message: heard }) => heard?.id === second.id)));
     sockets.forEach((socket) => socket.terminate());
@@ -138,6 +159,67 @@ describe('what comes late', () => {
   });
 });
 
+describe('two processes over one PostgreSQL', () => {
+  let real;
+  const island = { REDIS_URL: undefined, NATS_URL: undefined };
+  before(async () => { real = await backends(); });
+  after(() => real?.remove());
+
+  function start(t, env = {}) {
+    const city = new Server({ ...real.env, ...env }, temporaryDirectory('pair'), { args: ['up'] });
+    t.after(() => city.remove());
+    return city.start();
+  }
+
+  async function refused(env = {}) {
+    const result = await runBinary(['up'], {
+      env: { ...real.env, JWT_SECRET, DATA_DIR: temporaryDirectory('pair'), PORT: 0, INTERNAL_PORT: 0, ...env },
+    });
+    assert.equal(result.code, EX_CONFIG, result.stderr);
+    const lines = result.stderr.split('\n').filter((line) => line.startsWith('daarion: '));
+    assert.equal(lines.length, 1, result.stderr);
+    assert.match(lines[0], /NATS_URL/);
+  }
+
+  test('without a bus the second is refused, and its messages are in nobody\'s way', async (t) => {
+    const first = await start(t, island);
+    await refused(island);
+    await refused(); // one that has the bus does not share it with one that has not
+    const user = makeUser('Оля');
+    await new Client(first.publicUrl, user).say('general', 'я тут одна', 'alone');
+  });
+
+  test('over one bus they are neighbours; one that lacks the bus is refused', async (t) => {
+    const first = await start(t);
+    const second = await start(t);
+    await refused(island);
+    const reader = await openRoom(first, 'general', makeUser());
+    const message = await new Client(second.publicUrl, makeUser('Тарас')).say('general', 'чути всюди', 'both');
+    await reader.nextFrame(({ message: heard }) => heard?.id === message.id);
+    await reader.close();
+  });
+
+  test('one that is killed leaves its place at once', async (t) => {
+    const first = await start(t, island);
+    await first.kill();
+    await first.start();
+    assert.equal((await fetch(`${first.internalUrl}/readyz`)).status, 200);
+  });
+
+  test('a connection that is cut does not open the door: the place is taken again', async (t) => {
+    const first = await start(t, island);
+    const { default: pg } = await import('../e2e/node_modules/pg/lib/index.js');
+    const client = new pg.Client({ connectionString: real.database.url });
+    await client.connect();
+    const held = () => first.events.filter(({ event }) => event === 'db.lock_held').length;
+    assert.equal(held(), 1);
+    await client.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'daarion-lock'");
+    await client.end();
+    await first.waitForEvent(() => held() === 2);
+    await refused(island);
+  });
+});
+
 describe('what is wrong ends the start with 78 and one line that names the setting', () => {
   let real;
   before(async () => { real = await backends(); });
@@ -165,8 +247,16 @@ describe('what is wrong ends the start with 78 and one line that names the setti
   test('a wrong password of PostgreSQL', () => {
     const url = new URL(real.database.url);
     url.password = 'wrong';
-    return refused(['up'], { DATABASE_URL: url.href }, 'DATABASE_URL|password');
+    return refused(['up'], { DATABASE_URL: url.href }, 'DATABASE_URL');
   });
+  test('a port of PostgreSQL that is none', () => refused(['up'], { DATABASE_URL: 'postgresql://h:99999/db' }, 'DATABASE_URL'));
+  test('an sslmode that is none', () => refused(['up'], { DATABASE_URL: 'postgresql://h/db?sslmode=perhaps' }, 'DATABASE_URL'));
+  test('a database that PostgreSQL does not have', () => {
+    const url = new URL(real.database.url);
+    url.pathname = '/no_such_database';
+    return refused(['up'], { DATABASE_URL: url.href }, 'DATABASE_URL');
+  });
+  test('a shared bus without a shared Redis', () => refused(['up'], { REDIS_URL: undefined }, 'REDIS_URL'));
   test('no scheme', () => refused(['up'], { NATS_URL: 'localhost:4222' }, 'NATS_URL'));
   test('TLS, which the Redis client cannot do', () => refused(['up'], { REDIS_URL: 'rediss://127.0.0.1/0' }, 'REDIS_URL'));
 
@@ -178,8 +268,9 @@ describe('what is wrong ends the start with 78 and one line that names the setti
     await client.connect();
     await client.query("insert into schema_migrations select 999, 'from_the_future', checksum, applied_at from schema_migrations limit 1");
     await client.end();
-    const line = await refused(['up'], {}, 'newer|999');
-    assert.match(line, /newer|999/);
+    const line = await refused(['up'], {}, 'DATABASE_URL');
+    assert.match(line, /999/);
+    assert.match(line, /newer/);
   });
 });
 
