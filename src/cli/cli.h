@@ -50,6 +50,8 @@ void dc_cli_help(const struct dc_cli *cli, const char *command_z, struct dc_strb
  * the configuration gives them.  Processes that start at the same time agree on one. DC_CONFIG: a
  * file cannot be read or written, or is not what was once written. */
 DC_MUST_USE enum dc_status dc_cli_ensure_secrets(struct dc_conf *conf, struct dc_error *err);
+/* Takes those that are there already and makes nothing; what is damaged is DC_CONFIG. */
+DC_MUST_USE enum dc_status dc_cli_read_secrets(struct dc_conf *conf, struct dc_error *err);
 /* DATA_DIR exists (mode 0700 when made) and can be written. */
 DC_MUST_USE enum dc_status dc_cli_ensure_data_dir(const struct dc_settings *settings,
                                                   struct dc_error *err);
@@ -63,6 +65,9 @@ void dc_cli_sqlite_path(const struct dc_settings *settings, struct dc_strbuf *ou
  * ../web/dist; /usr/bin/daarion -> ../share/daarion/…). Appends a path with NUL behind it. */
 void dc_cli_find_dir(const struct dc_cli *cli, const char *configured_z, const char *in_tree_z,
                      const char *installed_z, struct dc_strbuf *out);
+#define DC_MIGRATIONS_DIRS "../migrations", "../share/daarion/migrations"
+#define DC_WEB_DIRS        "../web/dist", "../share/daarion/web"
+bool dc_cli_is_dir(const char *path);
 /* One line on stderr for a failure at start: "daarion: …". */
 void dc_cli_complain(const struct dc_error *err);
 

@@ -185,8 +185,7 @@ void dc_process_migrate(struct dc_process *p, void (*done)(struct dc_process *p)
     m->done = done;
     m->backoff = (struct dc_backoff){.base_ms = 200, .max_ms = 5000};
     dc_cli_sqlite_path(p->settings, &m->path);
-    dc_cli_find_dir(p->cli, p->settings->migrations_dir, "../migrations",
-                    "../share/daarion/migrations", &m->dir);
+    dc_cli_find_dir(p->cli, p->settings->migrations_dir, DC_MIGRATIONS_DIRS, &m->dir);
     m->opts = (struct dc_migrate_opts){.url = p->settings->database_url,
                                        .path = m->path.ptr,
                                        .dir = m->dir.ptr,
