@@ -12,10 +12,10 @@ import { Nats, Redis } from '../e2e/support/backends.mjs';
 import { createDatabase } from '../e2e/support/database.mjs';
 import { Client } from '../e2e/support/http.mjs';
 import {
-  binary, childEnvironment, JWT_SECRET, runBinary, Server, temporaryDirectory,
+  binary, childEnvironment, DEFAULTS, INTERNAL_KEY, JWT_SECRET, runBinary, Server, temporaryDirectory,
 } from '../e2e/support/server.mjs';
 import { closing } from '../e2e/support/city.mjs';
-import { goOnline, openPresence, openRoom } from '../e2e/support/sockets.mjs';
+import { goOnline, openPresence, openRoom, openSocket } from '../e2e/support/sockets.mjs';
 import { makeUser } from '../e2e/support/tokens.mjs';
 import { Stack } from './support/stack.mjs';
 
@@ -277,44 +277,139 @@ describe('what is wrong ends the start with 78 and one line that names the setti
 describe('script/stack', () => {
   const dir = fs.mkdtempSync('/var/tmp/daarion-stack-test-');
   const env = { ...childEnvironment(), STACK_DIR: dir, DAARION_BIN: binary, PATH: process.env.PATH, HOME: process.env.HOME };
+  // What files of the end-to-end suite ask for, and its limits.
+  const settings = { TYPING_LEASE_MS: 1500, PRESENCE_CLOSE_GRACE_MS: 1000, ROOM_PRESENCE_THROTTLE_MS: 100 };
+  let address;
+  let output = '';
+
+  const portOf = (name) => new RegExp(`^${name} (\\d+)$`, 'm').exec(fs.readFileSync(path.join(dir, 'ports'), 'utf8'))[1];
+  const pidOf = (name) => Number(new RegExp(`^${name} +pid (\\d+)`, 'm').exec(output)[1]);
+  const isAlive = (pid) => {
+    try {
+      return !/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
+    } catch {
+      return false;
+    }
+  };
+
+  before(async () => {
+    const limits = Object.entries(DEFAULTS).filter(([name]) => name.startsWith('LIMIT_'));
+    const lines = [...limits, ...Object.entries(settings)].map(([name, value]) => `${name}=${value}\n`);
+    fs.writeFileSync(path.join(dir, 'settings.env'), lines.join(''));
+    fs.mkdirSync(path.join(dir, 'secret'), { mode: 0o700 });
+    fs.writeFileSync(path.join(dir, 'secret/jwt'), JWT_SECRET, { mode: 0o600 });
+    fs.writeFileSync(path.join(dir, 'secret/internal'), INTERNAL_KEY, { mode: 0o600 });
+    const stack = spawn(path.join(root, 'script/stack'), [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    stack.stdout.setEncoding('utf8').on('data', (text) => { output += text; });
+    stack.stderr.setEncoding('utf8').on('data', (text) => { output += text; });
+    const [code] = await once(stack, 'exit');
+    assert.equal(code, 0, output);
+    address = /DAARION City is open: (http:\S+)\//.exec(output)[1];
+  });
   after(async () => {
     await run(path.join(root, 'script/stack'), ['--wipe'], { env });
     assert.ok(!fs.existsSync(dir));
   });
 
-  test('it starts every engine and role, serves the page and the city behind one address, and ends all of it', async () => {
-    const stack = spawn(path.join(root, 'script/stack'), [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    stack.stdout.setEncoding('utf8').on('data', (text) => { output += text; });
-    stack.stderr.setEncoding('utf8').on('data', (text) => { output += text; });
-    const [code] = await once(stack, 'exit');
-    assert.equal(code, 0, output);
-    const address = /DAARION City is open: (http:\S+)\//.exec(output)[1];
-    const roles = output.match(/^(auth|presence|city|gateway)-\d +pid \d+, ok$/gm);
-    assert.ok(roles.length >= 5, output);
+  // First: the feed begins with what its file says.
+  test('the end-to-end suite runs over it: the files that need no server of their own', async () => {
+    const e2e = path.join(root, 'tests/e2e');
+    const files = ['feed', 'messages', 'room-socket'].map((name) => path.join(e2e, `${name}.test.mjs`));
+    const stack = JSON.stringify({
+      url: address,
+      internalUrl: `http://127.0.0.1:${portOf('city-1-internal')}`,
+      settings: Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, String(value)])),
+    });
+    const { stdout } = await run(process.execPath, [path.join(e2e, 'run.mjs'), ...files], {
+      env: { ...env, E2E_STACK: stack, E2E_CONCURRENCY: '1', NO_COLOR: '1' }, maxBuffer: 1 << 26,
+    }).catch((error) => assert.fail(`${error.message}\n${error.stdout?.slice(-6000)}`));
+    const [, passed, failed] = /# all files: pass (\d+), fail (\d+)/.exec(stdout);
+    assert.ok(Number(passed) > 100, stdout.slice(-2000));
+    assert.equal(Number(failed), 0);
+    // They have been there: each replica has served some of it.
+    const log = fs.readFileSync(path.join(dir, 'log/nginx-access.log'), 'utf8');
+    for (const name of ['city-1', 'city-2']) {
+      assert.ok(log.includes(`"upstream":"127.0.0.1:${portOf(name)}"`), name);
+    }
+  });
 
-    const page = await fetch(address);
-    assert.equal(page.status, 200);
-    assert.match(await page.text(), /<div id="root"/);
+  test('the city is six processes over real engines, and people of all of them hear each other', async () => {
+    const roles = output.match(/^(auth|presence|city)-\d +pid \d+, ok$/gm);
+    assert.equal(roles?.length, 6, output);
     const server = { publicUrl: address, publicPort: new URL(address).port };
     const guest = await new Client(address).ok('POST', '/api/auth/guest', { display_name: 'Гостя' });
     const user = { id: guest.user_id, token: guest.access_token };
     const api = new Client(address, user);
     const room = await api.createRoom('Зі стека', { slug: 'from-the-stack' });
-    const sockets = await Promise.all(Array.from({ length: 8 }, () => openRoom(server, room.slug, user)));
+    const replicas = ['city-1', 'city-2'].map((name) => ({ publicPort: portOf(name) }));
+    const sockets = await Promise.all([server, server, ...replicas].map((at) => openRoom(at, room.slug, user)));
     const message = await api.say(room.slug, 'чути всюди', 'k');
     await Promise.all(sockets.map((socket) => socket.nextFrame(({ message: heard }) => heard?.id === message.id)));
     sockets.forEach((socket) => socket.terminate());
+  });
 
-    const pids = [...output.matchAll(/pid (\d+)/g)].map(([, pid]) => Number(pid));
-    await run(path.join(root, 'script/stack'), ['--down'], { env });
-    const alive = pids.filter((pid) => {
-      try {
-        return !/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
-      } catch {
-        return false;
+  test('nginx serves the page as the city itself does', async (t) => {
+    const city = new Server({ WEB_DIR: path.join(root, 'web/dist') }, temporaryDirectory('page'), { args: ['up'] });
+    t.after(() => city.remove());
+    await city.start();
+    const asset = /"(\/assets\/[^"]+\.js)"/.exec(await (await fetch(address)).text())[1];
+    const accept = { Accept: 'text/html' };
+    for (const target of ['/', '/city/some-room', asset, '/favicon.svg']) {
+      const [ours, theirs] = await Promise.all([city.publicUrl, address].map((base) => fetch(base + target, { headers: accept })));
+      assert.equal(theirs.status, 200, target);
+      assert.equal(await theirs.text(), await ours.text(), target);
+      for (const name of ['content-security-policy', 'x-content-type-options', 'referrer-policy', 'cache-control']) {
+        assert.ok(ours.headers.get(name), name);
+        assert.equal(theirs.headers.get(name), ours.headers.get(name), `${target} ${name}`);
       }
-    });
-    assert.deepEqual(alive, []);
+    }
+    for (const target of ['/assets/nothing.js', '/internal/city/rooms', '/metrics', '/living-map/snapshot']) {
+      assert.equal((await fetch(address + target)).status, 404, target);
+    }
+  });
+
+  test('the logs of nginx hold requests, and no token', async () => {
+    const user = makeUser('Таємна');
+    const server = { publicPort: new URL(address).port };
+    await (await openRoom(server, 'general', user)).close();
+    await (await openSocket(server, `/ws/city/presence?access_token=${user.token}`)).close();
+    await fetch(`${address}/api/auth/me?token=${user.token}`);
+    await fetch(`${address}/city?token=${user.token}`, { headers: { Referer: `${address}/?token=${user.token}` } });
+    const logs = ['nginx-access.log', 'nginx.log'].map((name) => path.join(dir, 'log', name));
+    const read = () => logs.map((file) => fs.readFileSync(file, 'utf8')).join('');
+    for (const target of ['/ws/city/rooms/general', '/ws/city/presence', '/api/auth/me', '/city']) {
+      assert.ok(read().includes(`"path":"${target}"`), target);
+    }
+    const [head, body, signature] = user.token.split('.');
+    assert.ok(head && [body, signature, 'token='].every((secret) => !read().includes(secret)));
+  });
+
+  test('a balancer that asks through nginx sees an outage, and the token of who is turned away is not logged', async () => {
+    for (const target of ['/livez', '/readyz', '/healthz', '/health']) {
+      const answer = await fetch(address + target);
+      assert.equal(answer.status, 200, target);
+      assert.match((await answer.json()).status, /^(ok|healthy)$/, target);
+    }
+    const cities = ['city-1', 'city-2'].map(pidOf);
+    cities.forEach((pid) => process.kill(pid, 'SIGKILL'));
+    for (const end = Date.now() + 20_000; cities.some(isAlive);) {
+      assert.ok(Date.now() < end, 'they are gone in time');
+      await new Promise((resolve) => { setTimeout(resolve, 20); });
+    }
+    for (const target of ['/livez', '/readyz', '/healthz', '/health']) {
+      assert.equal((await fetch(address + target)).status, 502, target);
+    }
+    const user = makeUser('Невчасна');
+    const refused = await fetch(`${address}/presence/summary?token=${user.token}`);
+    assert.equal(refused.status, 502);
+    const logs = fs.readdirSync(path.join(dir, 'log')).filter((name) => name.startsWith('nginx'));
+    assert.ok(logs.every((name) => !fs.readFileSync(path.join(dir, 'log', name), 'utf8').includes(user.token.split('.')[1])));
+  });
+
+  test('--down ends all of it', async () => {
+    const pids = [...output.matchAll(/pid (\d+)/g)].map(([, pid]) => Number(pid));
+    assert.ok(pids.length >= 10, output);
+    await run(path.join(root, 'script/stack'), ['--down'], { env });
+    assert.deepEqual(pids.filter(isAlive), []);
   });
 });
