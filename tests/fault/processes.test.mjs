@@ -277,8 +277,6 @@ describe('what is wrong ends the start with 78 and one line that names the setti
 describe('script/stack', () => {
   const dir = fs.mkdtempSync('/var/tmp/daarion-stack-test-');
   const env = { ...childEnvironment(), STACK_DIR: dir, DAARION_BIN: binary, PATH: process.env.PATH, HOME: process.env.HOME };
-  // What files of the end-to-end suite ask for, and its limits.
-  const settings = { TYPING_LEASE_MS: 1500, PRESENCE_CLOSE_GRACE_MS: 1000, ROOM_PRESENCE_THROTTLE_MS: 100 };
   let address;
   let output = '';
 
@@ -293,9 +291,9 @@ describe('script/stack', () => {
   };
 
   before(async () => {
+    // As the end-to-end suite has them: all its people come from one address, faster than people do.
     const limits = Object.entries(DEFAULTS).filter(([name]) => name.startsWith('LIMIT_'));
-    const lines = [...limits, ...Object.entries(settings)].map(([name, value]) => `${name}=${value}\n`);
-    fs.writeFileSync(path.join(dir, 'settings.env'), lines.join(''));
+    fs.writeFileSync(path.join(dir, 'settings.env'), limits.map(([name, value]) => `${name}=${value}\n`).join(''));
     fs.mkdirSync(path.join(dir, 'secret'), { mode: 0o700 });
     fs.writeFileSync(path.join(dir, 'secret/jwt'), JWT_SECRET, { mode: 0o600 });
     fs.writeFileSync(path.join(dir, 'secret/internal'), INTERNAL_KEY, { mode: 0o600 });
@@ -314,11 +312,11 @@ describe('script/stack', () => {
   // First: the feed begins with what its file says.
   test('the end-to-end suite runs over it: the files that need no server of their own', async () => {
     const e2e = path.join(root, 'tests/e2e');
-    const files = ['feed', 'messages', 'room-socket'].map((name) => path.join(e2e, `${name}.test.mjs`));
+    const files = ['feed', 'messages', 'auth'].map((name) => path.join(e2e, `${name}.test.mjs`));
     const stack = JSON.stringify({
       url: address,
       internalUrl: `http://127.0.0.1:${portOf('city-1-internal')}`,
-      settings: Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, String(value)])),
+      settings: {},
     });
     const { stdout } = await run(process.execPath, [path.join(e2e, 'run.mjs'), ...files], {
       env: { ...env, E2E_STACK: stack, E2E_CONCURRENCY: '1', NO_COLOR: '1' }, maxBuffer: 1 << 26,
