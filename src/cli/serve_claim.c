@@ -38,8 +38,9 @@ static void on_lock(void *data, const struct dc_error *err)
                            DC_LF_Z("detail", "a process without it uses this database"));
     } else if (err->status == DC_CONFLICT) {
         fail_taken(p);
-    } else if (err->status == DC_CONFIG) {
-        dc_process_fail(p, err);
+    } else if (err->status == DC_CONFIG && !p->is_alone) {
+        dc_process_fail(p,
+                        err); /* later it is as any outage: what is wrong may be put right again */
     } else if (err->status != DC_OK && !p->is_alone) {
         dc_health_set(p->db_health, DC_HEALTH_DOWN, "away; the start waits for it");
     }

@@ -206,6 +206,22 @@ describe('two processes over one PostgreSQL', () => {
     assert.equal((await fetch(`${first.internalUrl}/readyz`)).status, 200);
   });
 
+  test('a city that runs stays when its database is not to be found for a while', async (t) => {
+    const first = await start(t, island);
+    const { default: pg } = await import('../e2e/node_modules/pg/lib/index.js');
+    const admin = new pg.Client({ connectionString: process.env.TEST_DATABASE_URL });
+    await admin.connect();
+    const name = new URL(real.database.url).pathname.slice(1);
+    await admin.query(`alter database ${name} with allow_connections false`);
+    await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
+    await admin.query(`alter database ${name} rename to ${name}_away`);
+    await first.waitForEvent(({ event, code }) => event === 'db.lock_later' && code === 'configuration', 30_000);
+    await admin.query(`alter database ${name}_away rename to ${name}`);
+    await admin.query(`alter database ${name} with allow_connections true`);
+    await admin.end();
+    await first.waitForEvent(() => first.events.filter(({ event }) => event === 'db.lock_held').length === 2, 30_000);
+  });
+
   test('a connection that is cut does not open the door: the place is taken again', async (t) => {
     const first = await start(t, island);
     const { default: pg } = await import('../e2e/node_modules/pg/lib/index.js');
@@ -376,7 +392,11 @@ describe('script/stack', () => {
     const logs = ['nginx-access.log', 'nginx.log'].map((name) => path.join(dir, 'log', name));
     const read = () => logs.map((file) => fs.readFileSync(file, 'utf8')).join('');
     for (const target of ['/ws/city/rooms/general', '/ws/city/presence', '/api/auth/me', '/city']) {
-      assert.ok(read().includes(`"path":"${target}"`), target);
+      // A request is logged when it has ended for nginx too.
+      for (const end = Date.now() + 20_000; !read().includes(`"path":"${target}"`);) {
+        assert.ok(Date.now() < end, target);
+        await new Promise((resolve) => { setTimeout(resolve, 20); });
+      }
     }
     const [head, body, signature] = user.token.split('.');
     assert.ok(head && [body, signature, 'token='].every((secret) => !read().includes(secret)));
@@ -400,6 +420,11 @@ describe('script/stack', () => {
     const user = makeUser('Невчасна');
     const refused = await fetch(`${address}/presence/summary?token=${user.token}`);
     assert.equal(refused.status, 502);
+    const access = path.join(dir, 'log/nginx-access.log');
+    for (const end = Date.now() + 20_000; !fs.readFileSync(access, 'utf8').includes('"path":"/presence/summary"');) {
+      assert.ok(Date.now() < end, 'it is logged');
+      await new Promise((resolve) => { setTimeout(resolve, 20); });
+    }
     const logs = fs.readdirSync(path.join(dir, 'log')).filter((name) => name.startsWith('nginx'));
     assert.ok(logs.every((name) => !fs.readFileSync(path.join(dir, 'log', name), 'utf8').includes(user.token.split('.')[1])));
   });
