@@ -47,7 +47,7 @@ static void help_overview(const struct dc_cli *cli, struct dc_strbuf *out)
                             "application,\n"
                             "                embedded backends unless URLs are given\n"
                             "  ROLE…         the named roles in one process, over shared backends\n"
-                            "  config        the effective settings and where each came from\n"
+                            "  config [ROLE] the effective settings and where each came from\n"
                             "  migrate       bring the database to this version (--check: only "
                             "look)\n"
                             "  token         a development token (--sub=u_1 [--name=Name] "
@@ -75,15 +75,18 @@ void dc_cli_help(const struct dc_cli *cli, const char *command_z, struct dc_strb
     if (role != NULL) {
         dc_strbuf_printf(out, "daarion %s: %s\n\nUsage: daarion %s [--option=value …]\n",
                          role->name, role->summary, role->name);
-        dc_strbuf_printf(out, "Listens on port %u unless PORT is given.\n\nSettings\n",
-                         (unsigned)role->port);
-        dc_conf_help(role->name, out);
+        dc_strbuf_add(out, DC_S("\nSettings\n"));
+        dc_conf_help(role->name, role->port, out);
     } else if (dc_slice_eq(command, DC_S("up"))) {
         dc_strbuf_add(out,
                       DC_S("daarion up: the whole city in one process.\n\n"
                            "Without DATABASE_URL it keeps its data in DATA_DIR (SQLite); the "
                            "secrets it needs are made once\nand kept there too.\n\nSettings\n"));
-        dc_conf_help(NULL, out);
+        dc_conf_help(NULL, 0, out);
+    } else if (dc_slice_eq(command, DC_S("config"))) {
+        dc_strbuf_add(out, DC_S("daarion config [ROLE]: what is in force for `up`, or for a role "
+                                "run alone, and where each\nvalue came from. Secrets are hidden; "
+                                "nothing is made or changed.\n"));
     } else if (dc_slice_eq(command, DC_S("token"))) {
         dc_strbuf_add(out,
                       DC_S("daarion token: prints an access token for development.\n\n"
@@ -201,13 +204,62 @@ static int serve_up(const struct dc_cli *cli, struct dc_conf *conf)
     return dc_cli_serve(cli, conf, cli->roles, n, true);
 }
 
-static int print_config(struct dc_conf *conf)
+/* Shows a directory that is not set as the process will find it. */
+static enum dc_status show_dir(const struct dc_cli *cli, struct dc_conf *conf, const char *name,
+                               const char *value, const char *in_tree_z, const char *installed_z,
+                               struct dc_error *err)
 {
+    struct dc_strbuf dir = {0};
+    enum dc_status st = DC_OK;
+    if (value == NULL) {
+        dc_cli_find_dir(cli, NULL, in_tree_z, installed_z, &dir);
+        if (dc_cli_is_dir(dir.ptr)) {
+            st = dc_conf_set(conf, name, dir.ptr, "found beside the program", err);
+        }
+        dc_strbuf_free(&dir);
+    }
+    return st;
+}
+
+/* role NULL: `up`. */
+static enum dc_status resolve_config(const struct dc_cli *cli, struct dc_conf *conf,
+                                     const struct dc_role *role, struct dc_error *err)
+{
+    const struct dc_settings *s = dc_conf_settings(conf);
+    enum dc_status st =
+        show_dir(cli, conf, "MIGRATIONS_DIR", s->migrations_dir, DC_MIGRATIONS_DIRS, err);
+    if (st == DC_OK && role == NULL) {
+        st = show_dir(cli, conf, "WEB_DIR", s->web_dir, DC_WEB_DIRS, err);
+    }
+    if (st == DC_OK) {
+        st = role == NULL ? dc_cli_read_secrets(conf, err) : set_role_port(conf, role, err);
+    }
+    return st;
+}
+
+static int print_config(const struct dc_cli *cli, struct dc_conf *conf)
+{
+    const char *name = dc_conf_positional(conf, 1);
+    const struct dc_role *role = NULL;
+    struct dc_error err = {0};
     struct dc_strbuf out = {0};
-    dc_conf_print(conf, &out);
+    if (dc_conf_positional_count(conf) > 2) {
+        return usage("unexpected argument: ", dc_conf_positional(conf, 2));
+    }
+    if (name != NULL && strcmp(name, "up") != 0) {
+        role = find_role(cli, dc_slice_z(name));
+        if (role == NULL) {
+            return usage("unknown role: ", name);
+        }
+    }
     for (size_t i = 0; i < dc_conf_warning_count(conf); i++) {
         (void)fprintf(stderr, "daarion: warning: %s\n", dc_conf_warning(conf, i));
     }
+    if (resolve_config(cli, conf, role, &err) != DC_OK) {
+        dc_cli_complain(&err);
+        return DC_EXIT_CONFIG;
+    }
+    dc_conf_print(conf, role == NULL ? "up" : role->name, &out);
     return print(&out);
 }
 
@@ -221,11 +273,11 @@ static int run_command(const struct dc_cli *cli, struct dc_conf *conf)
     if (find_role(cli, command) != NULL) {
         return serve_roles(cli, conf);
     }
+    if (dc_slice_eq(command, DC_S("config"))) {
+        return print_config(cli, conf);
+    }
     if (dc_conf_positional_count(conf) > 1) {
         return usage("unexpected argument: ", dc_conf_positional(conf, 1));
-    }
-    if (dc_slice_eq(command, DC_S("config"))) {
-        return print_config(conf);
     }
     if (dc_slice_eq(command, DC_S("migrate"))) {
         return dc_cli_migrate(cli, conf, dc_conf_flag(conf, "check") != NULL);

@@ -50,15 +50,24 @@ void dc_cli_help(const struct dc_cli *cli, const char *command_z, struct dc_strb
  * the configuration gives them.  Processes that start at the same time agree on one. DC_CONFIG: a
  * file cannot be read or written, or is not what was once written. */
 DC_MUST_USE enum dc_status dc_cli_ensure_secrets(struct dc_conf *conf, struct dc_error *err);
+/* Takes those that are there already and makes nothing; what is damaged is DC_CONFIG. */
+DC_MUST_USE enum dc_status dc_cli_read_secrets(struct dc_conf *conf, struct dc_error *err);
 /* DATA_DIR exists (mode 0700 when made) and can be written. */
 DC_MUST_USE enum dc_status dc_cli_ensure_data_dir(const struct dc_settings *settings,
                                                   struct dc_error *err);
+/* DATA_DIR belongs to one process at a time: *fd holds it until it is closed, at the latest by the
+ * kernel when the process ends in whatever way.  DC_CONFIG: another one has it. */
+DC_MUST_USE enum dc_status dc_cli_lock_data_dir(const struct dc_settings *settings, int *fd,
+                                                struct dc_error *err);
 /* DATA_DIR/daarion.sqlite; appends a path with NUL behind it. */
 void dc_cli_sqlite_path(const struct dc_settings *settings, struct dc_strbuf *out);
 /* MIGRATIONS_DIR or WEB_DIR, or what lies beside the binary (build/daarion -> ../migrations,
  * ../web/dist; /usr/bin/daarion -> ../share/daarion/…). Appends a path with NUL behind it. */
 void dc_cli_find_dir(const struct dc_cli *cli, const char *configured_z, const char *in_tree_z,
                      const char *installed_z, struct dc_strbuf *out);
+#define DC_MIGRATIONS_DIRS "../migrations", "../share/daarion/migrations"
+#define DC_WEB_DIRS        "../web/dist", "../share/daarion/web"
+bool dc_cli_is_dir(const char *path);
 /* One line on stderr for a failure at start: "daarion: …". */
 void dc_cli_complain(const struct dc_error *err);
 

@@ -24,8 +24,7 @@ int dc_cli_migrate(const struct dc_cli *cli, struct dc_conf *conf, bool check_on
     }
     if (st == DC_OK) {
         dc_cli_sqlite_path(s, &path);
-        dc_cli_find_dir(cli, s->migrations_dir, "../migrations", "../share/daarion/migrations",
-                        &dir);
+        dc_cli_find_dir(cli, s->migrations_dir, DC_MIGRATIONS_DIRS, &dir);
         const struct dc_migrate_opts opts = {
             .url = s->database_url, .path = path.ptr, .dir = dir.ptr, .check_only = check_only};
         st = dc_migrate(&opts, &report, &err);
@@ -71,6 +70,28 @@ static bool parse_ttl(const char *text_z, int64_t *ms)
     return true;
 }
 
+/* The secret that the city will take tokens by: its own, or one that is made here for a city that
+ * has not been started yet. */
+static enum dc_status find_secret(struct dc_conf *conf, struct dc_error *err)
+{
+    const struct dc_settings *s = dc_conf_settings(conf);
+    enum dc_status st = s->jwt_secret == NULL ? dc_cli_read_secrets(conf, err) : DC_OK;
+    if (st != DC_OK || s->jwt_secret != NULL) {
+        return st;
+    }
+    st = dc_cli_ensure_data_dir(s, err);
+    if (st == DC_OK) {
+        st = dc_cli_ensure_secrets(conf, err);
+    }
+    if (st == DC_OK) {
+        (void)fprintf(stderr,
+                      "daarion: made a new secret in \"%s\": only a city that is started with this "
+                      "DATA_DIR takes the token\n",
+                      s->data_dir);
+    }
+    return st;
+}
+
 int dc_cli_token(struct dc_conf *conf, const char *sub_z, const char *name_z, const char *ttl_z)
 {
     struct dc_error err = {0};
@@ -93,13 +114,7 @@ int dc_cli_token(struct dc_conf *conf, const char *sub_z, const char *name_z, co
         (void)fputs("daarion: --ttl is a time such as 90s, 30m, 12h or 7d\n", stderr);
         return DC_EXIT_USAGE;
     }
-    enum dc_status st = DC_OK;
-    if (dc_conf_settings(conf)->jwt_secret == NULL) {
-        st = dc_cli_ensure_data_dir(dc_conf_settings(conf), &err);
-        if (st == DC_OK) {
-            st = dc_cli_ensure_secrets(conf, &err);
-        }
-    }
+    enum dc_status st = find_secret(conf, &err);
     if (st == DC_OK) {
         st = dc_tokens_create(dc_slice_z(dc_conf_settings(conf)->jwt_secret), &tokens, &err);
     }

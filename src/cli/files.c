@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@ static const char *path_z(struct dc_strbuf *b)
     return b->ptr;
 }
 
-static bool is_dir(const char *path)
+bool dc_cli_is_dir(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
@@ -36,7 +37,7 @@ enum dc_status dc_cli_ensure_data_dir(const struct dc_settings *settings, struct
         return dc_fail(err, DC_CONFIG, errno, "DATA_DIR: cannot make \"%s\": %s", dir,
                        dc_errno_text(errno));
     }
-    if (!is_dir(dir)) {
+    if (!dc_cli_is_dir(dir)) {
         return dc_fail(err, DC_CONFIG, ENOTDIR, "DATA_DIR: \"%s\" is no directory", dir);
     }
     if (access(dir, W_OK | X_OK) != 0) {
@@ -44,6 +45,32 @@ enum dc_status dc_cli_ensure_data_dir(const struct dc_settings *settings, struct
                        dc_errno_text(errno));
     }
     return DC_OK;
+}
+
+enum dc_status dc_cli_lock_data_dir(const struct dc_settings *settings, int *fd,
+                                    struct dc_error *err)
+{
+    struct dc_strbuf path = {0};
+    dc_strbuf_printf(&path, "%s/lock", settings->data_dir);
+    const char *path_name = path_z(&path);
+    enum dc_status st = DC_OK;
+    *fd = open(path_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*fd < 0) {
+        st = dc_fail(err, DC_CONFIG, errno, "DATA_DIR: cannot open \"%s\": %s", path_name,
+                     dc_errno_text(errno));
+    } else if (flock(*fd, LOCK_EX | LOCK_NB) != 0) {
+        st = errno == EWOULDBLOCK
+                 ? dc_fail(err, DC_CONFIG, errno,
+                           "DATA_DIR: another process has \"%s\": several need DATABASE_URL, "
+                           "REDIS_URL and NATS_URL",
+                           settings->data_dir)
+                 : dc_fail(err, DC_CONFIG, errno, "DATA_DIR: cannot lock \"%s\": %s", path_name,
+                           dc_errno_text(errno));
+        (void)close(*fd);
+        *fd = -1;
+    }
+    dc_strbuf_free(&path);
+    return st;
 }
 
 void dc_cli_sqlite_path(const struct dc_settings *settings, struct dc_strbuf *out)
@@ -75,7 +102,7 @@ void dc_cli_find_dir(const struct dc_cli *cli, const char *configured_z, const c
         dc_strbuf_clear(out);
         dc_strbuf_add(out, dir);
         dc_strbuf_add_z(out, relative[i]);
-        if (is_dir(path_z(out))) {
+        if (dc_cli_is_dir(path_z(out))) {
             return;
         }
     }
@@ -168,8 +195,9 @@ static enum dc_status secret_write(const char *path, struct dc_error *err)
     return st;
 }
 
-static enum dc_status ensure_secret(struct dc_conf *conf, const char *name, const char *value,
-                                    const char *file, struct dc_error *err)
+/* is_made: one that is missing is made, else left out. */
+static enum dc_status take_secret(struct dc_conf *conf, const char *name, const char *value,
+                                  const char *file, bool is_made, struct dc_error *err)
 {
     char text[SECRET_CHARS + 1] = "";
     struct dc_strbuf path = {0};
@@ -179,7 +207,7 @@ static enum dc_status ensure_secret(struct dc_conf *conf, const char *name, cons
     dc_strbuf_printf(&path, "%s/%s", dc_conf_settings(conf)->data_dir, file);
     const char *file_z = path_z(&path);
     enum dc_status st = secret_read(file_z, text, err);
-    if (st == DC_NOT_FOUND) {
+    if (st == DC_NOT_FOUND && is_made) {
         st = secret_write(file_z, err);
         if (st == DC_OK) {
             st = secret_read(file_z, text, err);
@@ -187,19 +215,32 @@ static enum dc_status ensure_secret(struct dc_conf *conf, const char *name, cons
     }
     if (st == DC_OK) {
         st = dc_conf_set(conf, name, text, file_z, err);
+    } else if (st == DC_NOT_FOUND && !is_made) {
+        st = DC_OK;
     }
     dc_wipe(text, sizeof(text));
     dc_strbuf_free(&path);
     return st;
 }
 
-enum dc_status dc_cli_ensure_secrets(struct dc_conf *conf, struct dc_error *err)
+static enum dc_status take_secrets(struct dc_conf *conf, bool is_made, struct dc_error *err)
 {
     const struct dc_settings *settings = dc_conf_settings(conf);
-    enum dc_status st = ensure_secret(conf, "JWT_SECRET", settings->jwt_secret, "jwt_secret", err);
+    enum dc_status st =
+        take_secret(conf, "JWT_SECRET", settings->jwt_secret, "jwt_secret", is_made, err);
     if (st == DC_OK) {
-        st = ensure_secret(conf, "INTERNAL_API_KEY", settings->internal_api_key, "internal_api_key",
-                           err);
+        st = take_secret(conf, "INTERNAL_API_KEY", settings->internal_api_key, "internal_api_key",
+                         is_made, err);
     }
     return st;
+}
+
+enum dc_status dc_cli_ensure_secrets(struct dc_conf *conf, struct dc_error *err)
+{
+    return take_secrets(conf, true, err);
+}
+
+enum dc_status dc_cli_read_secrets(struct dc_conf *conf, struct dc_error *err)
+{
+    return take_secrets(conf, false, err);
 }

@@ -1,6 +1,6 @@
 /* Inside of a serving process: what the files of src/cli that make one share (serve.c: the order of
- * starting and stopping; serve_backends.c: checks, migrations, backends; serve_listen.c: routers,
- * listeners, health). */
+ * starting and stopping; serve_backends.c: checks, migrations, backends; serve_claim.c: who else is
+ * here; serve_listen.c: routers, listeners, health). */
 #ifndef DC_CLI_PROCESS_H
 #define DC_CLI_PROCESS_H
 
@@ -21,7 +21,10 @@ struct dc_process {
     struct dc_static_files *web;
     struct dc_server *public_server, *internal_server;
     struct dc_health_check *db_health, *kv_health, *bus_health, *roles_health;
-    struct dc_timer patience;       /* until somebody should be able to read /readyz */
+    struct dc_timer patience;   /* until somebody should be able to read /readyz */
+    int data_dir_lock;          /* over an embedded database; -1 */
+    struct dc_pg_lock *db_lock; /* over PostgreSQL */
+    void (*claimed)(struct dc_process *p);
     struct dc_migration *migration; /* under way, or waiting for the database */
     struct dc_signals signals;
     struct dc_mono started_at;
@@ -29,6 +32,7 @@ struct dc_process {
     void (*next_step)(struct dc_process *p);
     int exit_code;
     bool is_stopping, have_patience, are_roles_started;
+    bool is_alone; /* no stranger uses the database: claimed has run */
 };
 
 /* --- serve.c --- */
@@ -49,6 +53,14 @@ void dc_process_migrate(struct dc_process *p, void (*done)(struct dc_process *p)
 void dc_process_migrate_stop(struct dc_process *p);
 DC_MUST_USE enum dc_status dc_process_open_backends(struct dc_process *p, struct dc_error *err);
 void dc_process_close_backends(struct dc_process *p);
+
+/* --- serve_claim.c --- */
+
+/* Makes sure that no process uses the same database without sharing its bus; then claimed runs,
+ * once. Waits while the database is away; a stranger stops the process (DC_CONFIG). */
+void dc_process_claim(struct dc_process *p, void (*claimed)(struct dc_process *p));
+/* Nothing uses the database any more.  DATA_DIR stays locked until the process ends. */
+void dc_process_release(struct dc_process *p);
 
 /* --- serve_listen.c --- */
 

@@ -1,9 +1,10 @@
 /* A serving process: opens backends, starts roles, listens, and goes down in order.
  *
- * Order of start: data directory, secrets, routers, migrations, backends, roles; listeners when
- * every role is ready, at the latest after READY_PATIENCE_MS (a database that is away must not keep
- * an operator from reading /readyz; the public one opens only when its routes are there).  Order of
- * stop: sockets (1001), listeners drained, roles, backends, loop; the loop must end empty. */
+ * Order of start: data directory, secrets, routers, claim, migrations, backends, roles; listeners
+ * when every role is ready, at the latest after READY_PATIENCE_MS (a database that is away must not
+ * keep an operator from reading /readyz; the public one opens only when its routes are there).
+ * Order of stop: sockets (1001), listeners drained, roles, backends, loop; the loop must end empty.
+ */
 #include "base/mem.h"
 #include "cli/process.h"
 #include "net/static_files.h"
@@ -29,6 +30,7 @@ void dc_process_step_done(void *data)
 
 static void close_rest(struct dc_process *p)
 {
+    dc_process_release(p);
     dc_signals_close(&p->signals);
     if (p->have_patience) {
         dc_timer_close(&p->patience, NULL);
@@ -169,6 +171,11 @@ static void on_migrated(struct dc_process *p)
     open_when_ready(p);
 }
 
+static void on_claimed(struct dc_process *p)
+{
+    dc_process_migrate(p, on_migrated);
+}
+
 static enum dc_status start(struct dc_process *p, struct dc_error *err)
 {
     enum dc_status st = DC_OK;
@@ -183,7 +190,7 @@ static enum dc_status start(struct dc_process *p, struct dc_error *err)
     }
     if (st == DC_OK) {
         dc_timer_start(&p->patience, READY_PATIENCE_MS, 0);
-        dc_process_migrate(p, on_migrated);
+        dc_process_claim(p, on_claimed);
     }
     return st;
 }
@@ -267,6 +274,9 @@ static int serve(struct dc_process *p)
     dc_health_destroy(p->ctx.health);
     DC_LOG_INFO_EVENT(p->ctx.log, "daarion.stopped", DC_LF_I("exit_code", p->exit_code));
     dc_log_destroy(p->ctx.log);
+    if (p->data_dir_lock >= 0) {
+        (void)close(p->data_dir_lock);
+    }
     return p->exit_code;
 }
 
@@ -280,6 +290,7 @@ int dc_cli_serve(const struct dc_cli *cli, struct dc_conf *conf, const struct dc
     p->cli = cli;
     p->conf = conf;
     p->settings = dc_conf_settings(conf);
+    p->data_dir_lock = -1;
     p->roles = roles;
     p->n_roles = n_roles;
     p->ctx.is_combined = is_combined;

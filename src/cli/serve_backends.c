@@ -56,6 +56,13 @@ enum dc_status dc_process_check(const struct dc_process *p, struct dc_error *err
                        "hear each other",
                        (long long)s->workers, missing);
     }
+    /* The lease of the presence aggregator must be where the bus is: else each process that shares
+     * the bus would lead. */
+    if (s->nats_url != NULL && s->redis_url == NULL && (p->needs & DC_NEEDS_KV) != 0) {
+        return dc_fail(
+            err, DC_CONFIG, 0,
+            "NATS_URL needs REDIS_URL: processes that share a bus must agree on who leads");
+    }
     if (s->internal_port != 0 && s->internal_port + s->workers - 1 > UINT16_MAX) {
         return dc_fail(err, DC_CONFIG, 0,
                        "INTERNAL_PORT=%lld leaves no ports for %lld workers: each takes the next "
@@ -135,8 +142,8 @@ static void on_worked(void *data)
         done(p);
     } else if (m->st == DC_UNAVAILABLE) {
         uint64_t pause_ms = dc_backoff_next_ms(&m->backoff);
-        DC_LOG_WARN_EVENT(p->ctx.log, "db.migrate_later", DC_LF_ERR(&m->err),
-                          DC_LF_I("again_in_ms", pause_ms));
+        DC_LOG_WARN_EVENT(p->ctx.log, "db.migrate_later", DC_LF_Z("setting", "DATABASE_URL"),
+                          DC_LF_ERR(&m->err), DC_LF_I("again_in_ms", pause_ms));
         dc_health_set(p->db_health, DC_HEALTH_DOWN, "away; migrations wait for it");
         dc_timer_start(&m->again, pause_ms, 0);
     } else {
@@ -178,8 +185,7 @@ void dc_process_migrate(struct dc_process *p, void (*done)(struct dc_process *p)
     m->done = done;
     m->backoff = (struct dc_backoff){.base_ms = 200, .max_ms = 5000};
     dc_cli_sqlite_path(p->settings, &m->path);
-    dc_cli_find_dir(p->cli, p->settings->migrations_dir, "../migrations",
-                    "../share/daarion/migrations", &m->dir);
+    dc_cli_find_dir(p->cli, p->settings->migrations_dir, DC_MIGRATIONS_DIRS, &m->dir);
     m->opts = (struct dc_migrate_opts){.url = p->settings->database_url,
                                        .path = m->path.ptr,
                                        .dir = m->dir.ptr,

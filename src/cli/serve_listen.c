@@ -75,17 +75,23 @@ static uint64_t ping_interval_ms(const struct dc_settings *s)
     return ping > 0 ? (uint64_t)ping : 1;
 }
 
-static void load_web(struct dc_process *p)
+/* One that was not asked for may be missing: builders run the city without its pages. */
+static enum dc_status load_web(struct dc_process *p, struct dc_error *err)
 {
-    struct dc_error err = {0};
+    struct dc_error why = {0};
     struct dc_strbuf dir = {0};
-    dc_cli_find_dir(p->cli, p->settings->web_dir, "../web/dist", "../share/daarion/web", &dir);
-    if (dc_strbuf_ok(&dir) && dc_static_files_load(dir.ptr, &p->web, &err) == DC_OK) {
+    dc_cli_find_dir(p->cli, p->settings->web_dir, DC_WEB_DIRS, &dir);
+    enum dc_status st = dc_static_files_load(dir.ptr, &p->web, &why);
+    if (st == DC_OK) {
         dc_router_set_fallback(p->ctx.public_router, dc_static_files_serve, p->web);
+    } else if (p->settings->web_dir != NULL) {
+        st = dc_fail(err, DC_CONFIG, why.cause, "WEB_DIR: %.160s", dc_error_text(&why));
     } else {
-        DC_LOG_WARN_EVENT(p->ctx.log, "web.missing", DC_LF_ERR(&err));
+        DC_LOG_WARN_EVENT(p->ctx.log, "web.missing", DC_LF_ERR(&why));
+        st = DC_OK;
     }
     dc_strbuf_free(&dir);
+    return st;
 }
 
 enum dc_status dc_process_open_net(struct dc_process *p, struct dc_error *err)
@@ -112,7 +118,7 @@ enum dc_status dc_process_open_net(struct dc_process *p, struct dc_error *err)
     dc_router_add(ctx->internal_router, "", health_routes, DC_ARRAY_LEN(health_routes), p);
     dc_router_add(ctx->internal_router, "", metrics_routes, DC_ARRAY_LEN(metrics_routes), p);
     if (st == DC_OK && ctx->is_combined) {
-        load_web(p);
+        st = load_web(p, err);
     }
     return st;
 }

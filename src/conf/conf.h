@@ -161,10 +161,11 @@ const char *dc_conf_flag(const struct dc_conf *c, const char *name);
 
 /* `daarion config`: NAME=value and where each came from (default, environment, file PATH, command
  * line, or the source_z of dc_conf_set), in the order of the table; secrets and what has no value
- * as (set) or (unset), URLs without passwords. */
-void dc_conf_print(const struct dc_conf *c, struct dc_strbuf *out);
-/* Rows for --help; role NULL: all. */
-void dc_conf_help(const char *role, struct dc_strbuf *out);
+ * as (set) or (unset), URLs without passwords.  role NULL: all that --help shows. */
+void dc_conf_print(const struct dc_conf *c, const char *role, struct dc_strbuf *out);
+/* Rows for --help; role NULL: all.  port: the default of PORT, where it is another than the
+ * table's; else 0. */
+void dc_conf_help(const char *role, uint16_t port, struct dc_strbuf *out);
 /* Appends a URL (or a list of them) with `***` for passwords and tokens; when in doubt it hides too
  * much.  Also for logs. */
 void dc_conf_mask_url(struct dc_slice url, struct dc_strbuf *out);

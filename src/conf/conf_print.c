@@ -19,32 +19,6 @@ static void add_assignment(const struct dc_opt *o, const char *text, struct dc_s
     dc_conf_value_show(o, text, out);
 }
 
-void dc_conf_print(const struct dc_conf *c, struct dc_strbuf *out)
-{
-    size_t count = 0;
-    size_t width = 0;
-    const struct dc_opt *options = dc_options(&count);
-    struct dc_strbuf line = {0};
-
-    for (size_t i = 0; i < count; i++) {
-        dc_strbuf_clear(&line);
-        add_assignment(&options[i], c->values[i].text, &line);
-        if (line.len > width && line.len <= VALUE_COLUMN_MAX) {
-            width = line.len;
-        }
-    }
-    dc_strbuf_free(&line);
-    for (size_t i = 0; i < count; i++) {
-        const char *source = c->values[i].source;
-        size_t from = out->len;
-        add_assignment(&options[i], c->values[i].text, out);
-        pad(out, from, width);
-        dc_strbuf_add(out, DC_S("  # "));
-        dc_strbuf_add_z(out, source == NULL ? "default" : source);
-        dc_strbuf_add_char(out, '\n');
-    }
-}
-
 static bool is_shown_to(const struct dc_opt *o, const char *role)
 {
     struct dc_slice rest = dc_slice_z(o->roles);
@@ -62,6 +36,35 @@ static bool is_shown_to(const struct dc_opt *o, const char *role)
         }
     }
     return false;
+}
+
+void dc_conf_print(const struct dc_conf *c, const char *role, struct dc_strbuf *out)
+{
+    size_t count = 0;
+    size_t width = 0;
+    const struct dc_opt *options = dc_options(&count);
+    struct dc_strbuf line = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        dc_strbuf_clear(&line);
+        add_assignment(&options[i], c->values[i].text, &line);
+        if (is_shown_to(&options[i], role) && line.len > width && line.len <= VALUE_COLUMN_MAX) {
+            width = line.len;
+        }
+    }
+    dc_strbuf_free(&line);
+    for (size_t i = 0; i < count; i++) {
+        const char *source = c->values[i].source;
+        size_t from = out->len;
+        if (!is_shown_to(&options[i], role)) {
+            continue;
+        }
+        add_assignment(&options[i], c->values[i].text, out);
+        pad(out, from, width);
+        dc_strbuf_add(out, DC_S("  # "));
+        dc_strbuf_add_z(out, source == NULL ? "default" : source);
+        dc_strbuf_add_char(out, '\n');
+    }
 }
 
 static const char *placeholder(const struct dc_opt *o)
@@ -83,7 +86,7 @@ static const char *placeholder(const struct dc_opt *o)
     return "";
 }
 
-void dc_conf_help(const char *role, struct dc_strbuf *out)
+void dc_conf_help(const char *role, uint16_t port, struct dc_strbuf *out)
 {
     size_t count = 0;
     const struct dc_opt *options = dc_options(&count);
@@ -101,7 +104,9 @@ void dc_conf_help(const char *role, struct dc_strbuf *out)
         if (dc_option_has_file(o)) {
             dc_strbuf_printf(out, " [or %s_FILE]", o->name);
         }
-        if (o->def != NULL) {
+        if (port != 0 && dc_slice_eq(dc_slice_z(o->name), DC_S("PORT"))) {
+            dc_strbuf_printf(out, " [%u]", (unsigned)port);
+        } else if (o->def != NULL) {
             dc_strbuf_printf(out, " [%s]", o->def);
         }
         dc_strbuf_add_char(out, '\n');

@@ -169,7 +169,7 @@ enum dc_status dc_db_open_postgres(struct dc_loop *loop, const struct dc_db_opts
     if (opts->pool_size > DC_PG_MAX_POOL) {
         return dc_fail(err, DC_CONFIG, 0, "at most %d database connections", DC_PG_MAX_POOL);
     }
-    st = dc_pg_url_parse(opts->url, &url, err);
+    st = dc_pg_name_setting(dc_pg_url_parse(opts->url, &url, err), err);
     if (st != DC_OK) {
         return st;
     }

@@ -181,13 +181,14 @@ static void fail_attempt(struct pg_conn *c)
     bool is_config = dc_pg_is_config_problem(sqlstate) ||
                      (c->pq != NULL && PQconnectionNeedsPassword(c->pq) != 0);
     DC_LOG(pg->base.log, is_config ? DC_LOG_ERROR : DC_LOG_WARN, "db.connect_failed",
-           DC_LF_Z("sqlstate", sqlstate), DC_LF_Z("detail", line));
+           DC_LF_Z("setting", "DATABASE_URL"), DC_LF_Z("sqlstate", sqlstate),
+           DC_LF_Z("detail", line));
     release(c);
     c->state = PG_BACKOFF;
     dc_timer_start(&c->timer, dc_backoff_next_ms(&c->backoff), 0);
     if (is_config) {
         struct dc_error err;
-        dc_fail(&err, DC_CONFIG, 0, "%s", line);
+        (void)dc_pg_name_setting(dc_fail(&err, DC_CONFIG, 0, "%s", line), &err);
         dc_db_tell_ready(&pg->base, &err);
     }
     if (pg_count_ready(pg) == 0) {

@@ -4,6 +4,7 @@
 #include "base/encoding.h"
 #include "base/mem.h"
 #include "db/migrate_priv.h"
+#include "db/postgres_url.h"
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -313,5 +314,5 @@ enum dc_status dc_migrate(const struct dc_migrate_opts *opts, struct dc_strbuf *
     }
     engine->close(conn);
     free_all(&all);
-    return st;
+    return opts->url == NULL ? st : dc_pg_name_setting(st, err);
 }

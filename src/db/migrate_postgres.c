@@ -1,11 +1,7 @@
 /* Migrations on PostgreSQL. An advisory lock, held to the end of each transaction, lets one process
  * at a time look and apply; files are sent whole. */
-#include "base/time.h"
 #include "db/migrate_priv.h"
-#include "db/postgres_url.h"
-#include <errno.h>
-#include <libpq-fe.h>
-#include <poll.h>
+#include "db/postgres_connect.h"
 #include <stdio.h>
 
 #define CONNECT_TIMEOUT_MS 10000
@@ -49,47 +45,11 @@ static void ignore_notice(void *data, const PGresult *res)
     (void)res;
 }
 
-/* PQconnectdb() with messages that carry their SQLSTATE. */
-static void connect_blocking(PGconn *conn)
-{
-    uint64_t end_us = dc_mono_now_us() + CONNECT_TIMEOUT_MS * UINT64_C(1000);
-    PostgresPollingStatusType want = PGRES_POLLING_WRITING;
-
-    PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
-    while (want == PGRES_POLLING_WRITING || want == PGRES_POLLING_READING) {
-        struct pollfd fd = {.fd = PQsocket(conn),
-                            .events = want == PGRES_POLLING_WRITING ? POLLOUT : POLLIN};
-        uint64_t now_us = dc_mono_now_us();
-        if (fd.fd < 0 || now_us >= end_us) {
-            break;
-        }
-        int n = poll(&fd, 1, (int)((end_us - now_us) / 1000 + 1));
-        if (n == -1 && errno != EINTR) {
-            break;
-        }
-        if (n > 0) {
-            want = PQconnectPoll(conn);
-        }
-    }
-    PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
-}
-
-static enum dc_status fail_connect(PGconn *conn, struct dc_error *err)
-{
-    const char *message = PQerrorMessage(conn);
-    char sqlstate[6];
-
-    dc_pg_sqlstate_of_message(message, sqlstate);
-    bool is_config = dc_pg_is_config_problem(sqlstate) || PQconnectionNeedsPassword(conn) != 0;
-    return fail_result(err, is_config ? DC_CONFIG : DC_UNAVAILABLE, "cannot connect",
-                       message[0] == '\0' ? "the server did not answer in time" : message);
-}
-
 static enum dc_status pg_open(const struct dc_migrate_opts *opts, void **out, struct dc_error *err)
 {
     struct dc_pg_url url;
     enum dc_status st = dc_pg_url_parse(opts->url, &url, err);
-    PGconn *conn;
+    PGconn *conn = NULL;
 
     if (st != DC_OK) {
         return st;
@@ -98,18 +58,9 @@ static enum dc_status pg_open(const struct dc_migrate_opts *opts, void **out, st
     dc_pg_url_default(&url, "application_name", "daarion-migrate");
     dc_pg_url_default(&url, "gssencmode", "disable");
     dc_pg_url_add_option(&url, "TimeZone", "UTC");
-    conn =
-        PQconnectStartParams((const char *const *)url.keywords, (const char *const *)url.values, 0);
+    st = dc_pg_connect(&url, CONNECT_TIMEOUT_MS, NULL, &conn, err);
     dc_pg_url_free(&url);
-    if (conn == NULL) {
-        return dc_fail(err, DC_NO_MEMORY, 0, "out of memory");
-    }
-    if (PQstatus(conn) != CONNECTION_BAD) {
-        connect_blocking(conn);
-    }
-    if (PQstatus(conn) != CONNECTION_OK) {
-        st = fail_connect(conn, err);
-        PQfinish(conn);
+    if (st != DC_OK) {
         return st;
     }
     PQsetNoticeReceiver(conn, ignore_notice, NULL);

@@ -48,10 +48,10 @@ static enum dc_status check(const struct dc_pg_url *u, struct dc_error *err)
     const char *port = find(u, "port"), *sslmode = find(u, "sslmode");
 
     if (port != NULL && !ports_are_valid(port)) {
-        return dc_fail(err, DC_CONFIG, 0, "the database URL has no valid port");
+        return dc_fail(err, DC_CONFIG, 0, "no valid port");
     }
     if (sslmode != NULL && !sslmode_is_valid(sslmode)) {
-        return dc_fail(err, DC_CONFIG, 0, "the database URL has no valid sslmode");
+        return dc_fail(err, DC_CONFIG, 0, "no valid sslmode");
     }
     return DC_OK;
 }
@@ -64,14 +64,14 @@ enum dc_status dc_pg_url_parse(const char *url, struct dc_pg_url *out, struct dc
 
     *out = (struct dc_pg_url){.n = 0};
     if (!dc_slice_starts(s, DC_S("postgresql://")) && !dc_slice_starts(s, DC_S("postgres://"))) {
-        return dc_fail(err, DC_CONFIG, 0, "the database URL must start with postgresql://");
+        return dc_fail(err, DC_CONFIG, 0, "it must start with postgresql://");
     }
     options = PQconninfoParse(url, &message);
     if (options == NULL) {
         if (message != NULL) {
             PQfreemem(message);
         }
-        return dc_fail(err, DC_CONFIG, 0, "the database URL is malformed");
+        return dc_fail(err, DC_CONFIG, 0, "it is malformed");
     }
     for (const PQconninfoOption *o = options; o->keyword != NULL; o++) {
         if (o->val != NULL) {
@@ -129,6 +129,15 @@ void dc_pg_url_free(struct dc_pg_url *u)
         dc_free(u->keywords[i]);
     }
     *u = (struct dc_pg_url){.n = 0};
+}
+
+enum dc_status dc_pg_name_setting(enum dc_status st, struct dc_error *err)
+{
+    if (st == DC_CONFIG && err != NULL) {
+        struct dc_error plain = *err;
+        (void)dc_fail(err, DC_CONFIG, plain.cause, "DATABASE_URL: %.160s", dc_error_text(&plain));
+    }
+    return st;
 }
 
 void dc_pg_sqlstate_of_message(const char *message, char out[6])

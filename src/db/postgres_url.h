@@ -14,7 +14,7 @@ struct dc_pg_url {
 };
 
 /* postgresql://… or postgres://…; anything else is DC_CONFIG, with a text that does not repeat the
- * URL, as that holds a password. */
+ * URL, as that holds a password, nor names the setting: dc_pg_name_setting() does. */
 DC_MUST_USE enum dc_status dc_pg_url_parse(const char *url, struct dc_pg_url *out,
                                            struct dc_error *err);
 void dc_pg_url_set(struct dc_pg_url *u, const char *keyword, const char *value);
@@ -24,6 +24,9 @@ void dc_pg_url_default(struct dc_pg_url *u, const char *keyword, const char *val
 void dc_pg_url_add_option(struct dc_pg_url *u, const char *name, const char *value);
 /* Wipes the values. */
 void dc_pg_url_free(struct dc_pg_url *u);
+
+/* Puts the name of the setting in front of the text of a DC_CONFIG; returns st. */
+enum dc_status dc_pg_name_setting(enum dc_status st, struct dc_error *err);
 
 /* The five characters of SQLSTATE in a message written with PQERRORS_VERBOSE, "" if there are none.
  * libpq has no other way to tell why a connection was refused. */

@@ -18,13 +18,18 @@
 /* Room that fields leave for "suppressed", "cut", the bracket and the end of the line. */
 #define LINE_TAIL_BYTES 64
 
-/* What is known of the events of one name. */
+/* What is known of the events of one name and level. */
 struct burst {
-    struct dc_slice event;
-    enum dc_log_level level; /* of the last one suppressed */
     int64_t window_start_ms;
     uint64_t in_window;
     uint64_t suppressed;
+};
+
+/* By level: a flood of warnings hides no other level of the same name.  Errors are never
+ * suppressed. */
+struct bursts {
+    struct dc_slice event;
+    struct burst of[DC_LOG_ERROR];
 };
 
 struct dc_log {
@@ -301,26 +306,50 @@ static void sweep(struct dc_log *log, struct dc_utc now, bool all)
     }
     log->next_sweep_ms = now.ms + BURST_WINDOW_MS;
     while (dc_map_next(&log->bursts, &it, NULL, &value)) {
-        struct burst *b = value;
-        if (b->suppressed > 0 && (all || is_over(b, now.ms))) {
-            uint64_t n = take_suppressed(log, b);
-            emit_counted(log, now, b->level, b->event, NULL, 0, n);
+        struct bursts *all_levels = value;
+        for (size_t i = 0; i < DC_ARRAY_LEN(all_levels->of); i++) {
+            struct burst *b = &all_levels->of[i];
+            if (b->suppressed > 0 && (all || is_over(b, now.ms))) {
+                uint64_t n = take_suppressed(log, b);
+                emit_counted(log, now, (enum dc_log_level)i, all_levels->event, NULL, 0, n);
+            }
         }
     }
 }
 
-static struct burst *burst_of(struct dc_log *log, struct dc_slice event, int64_t now_ms)
+static struct burst *burst_of(struct dc_log *log, struct dc_slice event, enum dc_log_level level,
+                              int64_t now_ms)
 {
-    struct burst *b = dc_map_get(&log->bursts, event);
+    struct bursts *b = dc_map_get(&log->bursts, event);
 
     if (b == NULL) {
         b = dc_calloc(1, sizeof(*b));
         b->event = event;
-        b->window_start_ms = now_ms;
+        for (size_t i = 0; i < DC_ARRAY_LEN(b->of); i++) {
+            b->of[i].window_start_ms = now_ms;
+        }
         void *replaced = dc_map_put(&log->bursts, b->event, b);
         DC_ASSERT(replaced == NULL);
     }
-    return b;
+    return &b->of[level];
+}
+
+/* false: one too many of its kind in this second. */
+static bool may_pass(struct dc_log *log, struct burst *b, int64_t now_ms, uint64_t *suppressed)
+{
+    if (is_over(b, now_ms)) {
+        b->window_start_ms = now_ms;
+        b->in_window = 0;
+        *suppressed = take_suppressed(log, b);
+    }
+    if (b->in_window >= DC_LOG_BURST) {
+        if (b->suppressed++ == 0) {
+            log->bursts_suppressed++;
+        }
+        return false;
+    }
+    b->in_window++;
+    return true;
 }
 
 void dc_log_event(struct dc_log *log, enum dc_log_level level, const char *event_z,
@@ -333,20 +362,10 @@ void dc_log_event(struct dc_log *log, enum dc_log_level level, const char *event
         return;
     }
     struct dc_utc now = log->opts.now(log->opts.now_data);
-    struct burst *b = burst_of(log, event, now.ms);
-    if (is_over(b, now.ms)) {
-        b->window_start_ms = now.ms;
-        b->in_window = 0;
-        suppressed = take_suppressed(log, b);
-    }
-    if (b->in_window >= DC_LOG_BURST) {
-        if (b->suppressed++ == 0) {
-            log->bursts_suppressed++;
-        }
-        b->level = level;
+    if (level < DC_LOG_ERROR &&
+        !may_pass(log, burst_of(log, event, level, now.ms), now.ms, &suppressed)) {
         return;
     }
-    b->in_window++;
     emit_counted(log, now, level, event, fields, n, suppressed);
     sweep(log, now, false);
 }

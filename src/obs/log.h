@@ -19,8 +19,9 @@ struct dc_log_opts {
     struct dc_utc (*now)(void *data);
     void *now_data;
 };
-/* Events of one name above this many in a second are summed up: the next line of that name, or a
- * line of its own once the second is over and anything is logged, carries "suppressed":n. */
+/* Events of one name and level above this many in a second are summed up: the next line of that
+ * name and level, or a line of its own once the second is over and anything is logged, carries
+ * "suppressed":n.  Errors are not: each is written. */
 #define DC_LOG_BURST 20
 /* A value longer than this is cut and ends in U+2026; what is not UTF-8 in it becomes U+FFFD. */
 #define DC_LOG_VALUE_MAX_BYTES 512

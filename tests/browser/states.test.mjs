@@ -16,7 +16,7 @@ after(() => browser?.close());
 
 async function nats(verb) {
   const control = process.env.TEST_NATS_CONTROL;
-  assert.ok(control, 'the suite is run by script/with-nats');
+  assert.ok(control, 'the suite is run by script/with-nats and script/with-redis');
   const child = spawn(control, [verb], { stdio: 'ignore' });
   const [code] = await once(child, 'exit');
   assert.equal(code, 0, `the NATS server: ${verb}`);
@@ -80,6 +80,7 @@ describe('counts that nobody vouches for', () => {
   before(async () => {
     server = await Server.start({
       NATS_URL: process.env.TEST_NATS_URL,
+      REDIS_URL: process.env.TEST_REDIS_URL,
       PRESENCE_LEADER_LEASE_MS: '1s',
     });
   });

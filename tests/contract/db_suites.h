@@ -7,6 +7,7 @@ int db_queue_suite(void);    /* test_db_queue.c: groups, deadlines, cancelling, 
 int db_migrate_suite(void);  /* test_db_migrate.c */
 int db_sqlite_suite(void);   /* test_db_sqlite.c: what only a file can do */
 int db_postgres_suite(void); /* test_db_postgres.c: what only a server can do */
+int db_lock_suite(void);     /* test_db_lock.c: likewise */
 
 /* The child of a case: inserts items for ever, writes one byte to stdout for each acknowledged one.
  */

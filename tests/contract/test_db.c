@@ -43,6 +43,6 @@ int main(int argc, char **argv)
     failed += db_batch_suite();
     failed += db_queue_suite();
     failed += db_migrate_suite();
-    failed += is_postgres ? db_postgres_suite() : db_sqlite_suite();
+    failed += is_postgres ? db_postgres_suite() + db_lock_suite() : db_sqlite_suite();
     return failed == 0 ? 0 : 1;
 }

@@ -4,9 +4,12 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { describe, test } from 'node:test';
 import { useCity } from './support/city.mjs';
+import { Client } from './support/http.mjs';
 import {
-  assertNoSanitizerReport, JWT_SECRET, runBinary, startServer, temporaryDirectory,
+  assertNoSanitizerReport, INTERNAL_KEY, JWT_SECRET, runBinary, startServer, temporaryDirectory,
 } from './support/server.mjs';
+import { openRoom } from './support/sockets.mjs';
+import { makeUser } from './support/tokens.mjs';
 
 const EX_CONFIG = 78;
 
@@ -79,6 +82,35 @@ describe('refusals', () => {
       }
     });
   }
+
+  for (const url of ['postgresql://h:99999/db', 'postgresql://h:0/db', 'postgresql://h/db?sslmode=perhaps', 'postgresql://u:hunter2@[::1/db']) {
+    test(`DATABASE_URL=${url} is refused by name, also by migrate`, async (t) => {
+      for (const command of ['up', 'migrate']) {
+        const { code, stderr } = await runBinary([command], { env: base(t, { DATABASE_URL: url }) });
+        assert.equal(code, EX_CONFIG, stderr);
+        assert.match(stderr, /^daarion: DATABASE_URL\b/m);
+        assert.ok(!stderr.includes('hunter2'), stderr);
+      }
+    });
+  }
+
+  test('a shared bus without a shared Redis is refused: each process would lead', async (t) => {
+    const { code, stderr } = await runBinary(['up'], { env: base(t, { NATS_URL: 'nats://127.0.0.1:1' }) });
+    assert.equal(code, EX_CONFIG, stderr);
+    assert.match(stderr, /^daarion: .*REDIS_URL/m);
+  });
+
+  test('a data directory serves one process, and the next once that one has gone, however it went', async (t) => {
+    const server = await startServer({ DATABASE_URL: undefined, NATS_URL: undefined, REDIS_URL: undefined });
+    t.after(() => server.remove());
+    const second = await runBinary(['up'], { env: base(t, { DATA_DIR: server.dataDir }) });
+    assert.equal(second.code, EX_CONFIG, second.stderr);
+    assert.equal(second.stderr.split('\n').filter((line) => /^daarion: DATA_DIR: .*NATS_URL/.test(line)).length, 1, second.stderr);
+    await server.kill();
+    await server.start();
+    await server.stop();
+    await server.start();
+  });
 
   test('an option on the command line is stronger than the environment', async (t) => {
     const { code, stderr } = await runBinary(['up', '--port=eighty'], { env: base(t) });
@@ -182,15 +214,39 @@ describe('daarion migrate', () => {
 
 describe('the log', () => {
   test('each line is one JSON object with time, level and event, and no secret stands in it', async (t) => {
-    const server = await startServer();
+    const server = await startServer({ LOG_LEVEL: 'debug' });
     t.after(() => server.remove());
+    const api = new Client(server.publicUrl);
+    const guest = await api.ok('POST', '/api/auth/guest', { display_name: 'Гостя' });
+    const user = { id: guest.user_id, token: guest.access_token };
+    const forged = `${makeUser('Чужа').token.slice(0, -8)}AAAAAAAA`;
+    const words = 'слова, яких у журналі немає';
+    // Tokens where they may travel: the header, the query, the subprotocol; good ones and forged ones.
+    await api.ok('GET', '/api/auth/me', undefined, { token: user.token });
+    assert.equal((await fetch(`${server.publicUrl}/api/auth/me?token=${user.token}`)).status, 200);
+    for (const headers of [{ Authorization: `Bearer ${forged}` }, { Authorization: forged }]) {
+      assert.equal((await fetch(`${server.publicUrl}/api/auth/me`, { headers })).status, 401);
+    }
+    assert.equal((await fetch(`${server.publicUrl}/api/auth/me?access_token=${forged}`)).status, 401);
+    assert.equal((await fetch(`${server.publicUrl}/nowhere?token=${forged}`)).status, 404);
+    assert.equal((await fetch(`${server.internalUrl}/internal/city/rooms/general/archive`, {
+      method: 'POST', headers: { 'X-Internal-API-Key': `${INTERNAL_KEY}-not` },
+    })).status, 401);
+    const socket = await openRoom(server, 'general', user);
+    await api.as(user).say('general', words, 'one');
+    await socket.nextFrame(({ message }) => message?.body === words);
+    await socket.close();
+    await assert.rejects(openRoom(server, 'general', { token: forged }), /4401/);
     await server.stop();
     const lines = server.stderr.trim().split('\n');
     for (const line of lines) {
       const entry = JSON.parse(line);
       assert.ok(entry.event && entry.level, line);
     }
-    assert.ok(!server.stderr.includes(JWT_SECRET));
+    assert.ok(lines.filter((line) => line.includes('"http.request"')).length >= 6, 'the requests are logged');
+    for (const secret of [JWT_SECRET, INTERNAL_KEY, user.token, forged, words]) {
+      assert.ok(!server.stderr.includes(secret), server.stderr.split('\n').find((line) => line.includes(secret)));
+    }
     assertNoSanitizerReport(server.stderr);
     await server.start();
   });

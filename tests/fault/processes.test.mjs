@@ -12,10 +12,10 @@ import { Nats, Redis } from '../e2e/support/backends.mjs';
 import { createDatabase } from '../e2e/support/database.mjs';
 import { Client } from '../e2e/support/http.mjs';
 import {
-  binary, childEnvironment, JWT_SECRET, runBinary, Server, temporaryDirectory,
+  binary, childEnvironment, DEFAULTS, INTERNAL_KEY, JWT_SECRET, runBinary, Server, temporaryDirectory,
 } from '../e2e/support/server.mjs';
 import { closing } from '../e2e/support/city.mjs';
-import { goOnline, openPresence, openRoom } from '../e2e/support/sockets.mjs';
+import { goOnline, openPresence, openRoom, openSocket } from '../e2e/support/sockets.mjs';
 import { makeUser } from '../e2e/support/tokens.mjs';
 import { Stack } from './support/stack.mjs';
 
@@ -32,6 +32,23 @@ async function backends() {
     env: { DATABASE_URL: database.url, NATS_URL: nats.url, REDIS_URL: redis.url },
     remove: () => Promise.all([nats.remove(), redis.remove(), database.remove()]),
   };
+}
+
+/** Those of our sockets whose other end a process of the city holds, as the kernel knows it. */
+function socketsOf(pid, city, sockets) {
+  const inodes = new Set(fs.readdirSync(`/proc/${pid}/fd`).map((fd) => {
+    try {
+      return /^socket:\[(\d+)\]$/.exec(fs.readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1];
+    } catch {
+      return undefined; // closed meanwhile
+    }
+  }));
+  const portOf = (address) => parseInt(address.split(':')[1], 16);
+  const peers = new Set(fs.readFileSync('/proc/net/tcp', 'utf8').trim().split('\n').slice(1)
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([, local, , , , , , , , inode]) => portOf(local) === city.publicPort && inodes.has(inode))
+    .map(([, , remote]) => portOf(remote)));
+  return new Set(sockets.filter((socket) => peers.has(socket.ws._socket.localPort)));
 }
 
 describe('daarion up --workers', () => {
@@ -84,11 +101,15 @@ describe('daarion up --workers', () => {
     const message = await api.say(room.slug, 'усім', 'first');
     await Promise.all(sockets.map((socket) => socket.nextFrame(({ message: heard }) => heard?.id === message.id)));
 
-    const [victim] = workers();
-    process.kill(victim.pid, 'SIGKILL');
+    const victim = workers().map(({ pid }) => pid)
+      .sort((a, b) => socketsOf(b, city, sockets).size - socketsOf(a, city, sockets).size)[0];
+    const theirs = socketsOf(victim, city, sockets);
+    process.kill(victim, 'SIGKILL');
     await city.waitForEvent(() => workers().length === 4 && ready() === 4, 60_000);
-    const left = sockets.filter(({ closed }) => !closed);
-    assert.ok(left.length < sockets.length || left.length === 16);
+    assert.ok(theirs.size > 0 && theirs.size < sockets.length, `${theirs.size} of ${sockets.length}`);
+    await Promise.all([...theirs].map((socket) => socket.waitClosed()));
+    const left = sockets.filter((socket) => !theirs.has(socket));
+    assert.ok(left.every(({ closed }) => !closed), 'the others lose nothing');
     const second = await api.say(room.slug, 'ще раз', 'second');
     await Promise.all(left.map((socket) => socket.nextFrame(({ message: heard }) => heard?.id === second.id)));
     sockets.forEach((socket) => socket.terminate());
@@ -138,6 +159,83 @@ describe('what comes late', () => {
   });
 });
 
+describe('two processes over one PostgreSQL', () => {
+  let real;
+  const island = { REDIS_URL: undefined, NATS_URL: undefined };
+  before(async () => { real = await backends(); });
+  after(() => real?.remove());
+
+  function start(t, env = {}) {
+    const city = new Server({ ...real.env, ...env }, temporaryDirectory('pair'), { args: ['up'] });
+    t.after(() => city.remove());
+    return city.start();
+  }
+
+  async function refused(env = {}) {
+    const result = await runBinary(['up'], {
+      env: { ...real.env, JWT_SECRET, DATA_DIR: temporaryDirectory('pair'), PORT: 0, INTERNAL_PORT: 0, ...env },
+    });
+    assert.equal(result.code, EX_CONFIG, result.stderr);
+    const lines = result.stderr.split('\n').filter((line) => line.startsWith('daarion: '));
+    assert.equal(lines.length, 1, result.stderr);
+    assert.match(lines[0], /NATS_URL/);
+  }
+
+  test('without a bus the second is refused, and its messages are in nobody\'s way', async (t) => {
+    const first = await start(t, island);
+    await refused(island);
+    await refused(); // one that has the bus does not share it with one that has not
+    const user = makeUser('Оля');
+    await new Client(first.publicUrl, user).say('general', 'я тут одна', 'alone');
+  });
+
+  test('over one bus they are neighbours; one that lacks the bus is refused', async (t) => {
+    const first = await start(t);
+    const second = await start(t);
+    await refused(island);
+    const reader = await openRoom(first, 'general', makeUser());
+    const message = await new Client(second.publicUrl, makeUser('Тарас')).say('general', 'чути всюди', 'both');
+    await reader.nextFrame(({ message: heard }) => heard?.id === message.id);
+    await reader.close();
+  });
+
+  test('one that is killed leaves its place at once', async (t) => {
+    const first = await start(t, island);
+    await first.kill();
+    await first.start();
+    assert.equal((await fetch(`${first.internalUrl}/readyz`)).status, 200);
+  });
+
+  test('a city that runs stays when its database is not to be found for a while', async (t) => {
+    const first = await start(t, island);
+    const { default: pg } = await import('../e2e/node_modules/pg/lib/index.js');
+    const admin = new pg.Client({ connectionString: process.env.TEST_DATABASE_URL });
+    await admin.connect();
+    const name = new URL(real.database.url).pathname.slice(1);
+    await admin.query(`alter database ${name} with allow_connections false`);
+    await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
+    await admin.query(`alter database ${name} rename to ${name}_away`);
+    await first.waitForEvent(({ event, code }) => event === 'db.lock_later' && code === 'configuration', 30_000);
+    await admin.query(`alter database ${name}_away rename to ${name}`);
+    await admin.query(`alter database ${name} with allow_connections true`);
+    await admin.end();
+    await first.waitForEvent(() => first.events.filter(({ event }) => event === 'db.lock_held').length === 2, 30_000);
+  });
+
+  test('a connection that is cut does not open the door: the place is taken again', async (t) => {
+    const first = await start(t, island);
+    const { default: pg } = await import('../e2e/node_modules/pg/lib/index.js');
+    const client = new pg.Client({ connectionString: real.database.url });
+    await client.connect();
+    const held = () => first.events.filter(({ event }) => event === 'db.lock_held').length;
+    assert.equal(held(), 1);
+    await client.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'daarion-lock'");
+    await client.end();
+    await first.waitForEvent(() => held() === 2);
+    await refused(island);
+  });
+});
+
 describe('what is wrong ends the start with 78 and one line that names the setting', () => {
   let real;
   before(async () => { real = await backends(); });
@@ -165,8 +263,16 @@ describe('what is wrong ends the start with 78 and one line that names the setti
   test('a wrong password of PostgreSQL', () => {
     const url = new URL(real.database.url);
     url.password = 'wrong';
-    return refused(['up'], { DATABASE_URL: url.href }, 'DATABASE_URL|password');
+    return refused(['up'], { DATABASE_URL: url.href }, 'DATABASE_URL');
   });
+  test('a port of PostgreSQL that is none', () => refused(['up'], { DATABASE_URL: 'postgresql://h:99999/db' }, 'DATABASE_URL'));
+  test('an sslmode that is none', () => refused(['up'], { DATABASE_URL: 'postgresql://h/db?sslmode=perhaps' }, 'DATABASE_URL'));
+  test('a database that PostgreSQL does not have', () => {
+    const url = new URL(real.database.url);
+    url.pathname = '/no_such_database';
+    return refused(['up'], { DATABASE_URL: url.href }, 'DATABASE_URL');
+  });
+  test('a shared bus without a shared Redis', () => refused(['up'], { REDIS_URL: undefined }, 'REDIS_URL'));
   test('no scheme', () => refused(['up'], { NATS_URL: 'localhost:4222' }, 'NATS_URL'));
   test('TLS, which the Redis client cannot do', () => refused(['up'], { REDIS_URL: 'rediss://127.0.0.1/0' }, 'REDIS_URL'));
 
@@ -178,52 +284,155 @@ describe('what is wrong ends the start with 78 and one line that names the setti
     await client.connect();
     await client.query("insert into schema_migrations select 999, 'from_the_future', checksum, applied_at from schema_migrations limit 1");
     await client.end();
-    const line = await refused(['up'], {}, 'newer|999');
-    assert.match(line, /newer|999/);
+    const line = await refused(['up'], {}, 'DATABASE_URL');
+    assert.match(line, /999/);
+    assert.match(line, /newer/);
   });
 });
 
 describe('script/stack', () => {
   const dir = fs.mkdtempSync('/var/tmp/daarion-stack-test-');
   const env = { ...childEnvironment(), STACK_DIR: dir, DAARION_BIN: binary, PATH: process.env.PATH, HOME: process.env.HOME };
+  let address;
+  let output = '';
+
+  const portOf = (name) => new RegExp(`^${name} (\\d+)$`, 'm').exec(fs.readFileSync(path.join(dir, 'ports'), 'utf8'))[1];
+  const pidOf = (name) => Number(new RegExp(`^${name} +pid (\\d+)`, 'm').exec(output)[1]);
+  const isAlive = (pid) => {
+    try {
+      return !/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
+    } catch {
+      return false;
+    }
+  };
+
+  before(async () => {
+    // As the end-to-end suite has them: all its people come from one address, faster than people do.
+    const limits = Object.entries(DEFAULTS).filter(([name]) => name.startsWith('LIMIT_'));
+    fs.writeFileSync(path.join(dir, 'settings.env'), limits.map(([name, value]) => `${name}=${value}\n`).join(''));
+    fs.mkdirSync(path.join(dir, 'secret'), { mode: 0o700 });
+    fs.writeFileSync(path.join(dir, 'secret/jwt'), JWT_SECRET, { mode: 0o600 });
+    fs.writeFileSync(path.join(dir, 'secret/internal'), INTERNAL_KEY, { mode: 0o600 });
+    const stack = spawn(path.join(root, 'script/stack'), [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    stack.stdout.setEncoding('utf8').on('data', (text) => { output += text; });
+    stack.stderr.setEncoding('utf8').on('data', (text) => { output += text; });
+    const [code] = await once(stack, 'exit');
+    assert.equal(code, 0, output);
+    address = /DAARION City is open: (http:\S+)\//.exec(output)[1];
+  });
   after(async () => {
     await run(path.join(root, 'script/stack'), ['--wipe'], { env });
     assert.ok(!fs.existsSync(dir));
   });
 
-  test('it starts every engine and role, serves the page and the city behind one address, and ends all of it', async () => {
-    const stack = spawn(path.join(root, 'script/stack'), [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    stack.stdout.setEncoding('utf8').on('data', (text) => { output += text; });
-    stack.stderr.setEncoding('utf8').on('data', (text) => { output += text; });
-    const [code] = await once(stack, 'exit');
-    assert.equal(code, 0, output);
-    const address = /DAARION City is open: (http:\S+)\//.exec(output)[1];
-    const roles = output.match(/^(auth|presence|city|gateway)-\d +pid \d+, ok$/gm);
-    assert.ok(roles.length >= 5, output);
+  // First: the feed begins with what its file says.
+  test('the end-to-end suite runs over it: the files that need no server of their own', async () => {
+    const e2e = path.join(root, 'tests/e2e');
+    const files = ['feed', 'messages', 'auth'].map((name) => path.join(e2e, `${name}.test.mjs`));
+    const stack = JSON.stringify({
+      url: address,
+      internalUrl: `http://127.0.0.1:${portOf('city-1-internal')}`,
+      settings: {},
+    });
+    const { stdout } = await run(process.execPath, [path.join(e2e, 'run.mjs'), ...files], {
+      env: { ...env, E2E_STACK: stack, E2E_CONCURRENCY: '1', NO_COLOR: '1' }, maxBuffer: 1 << 26,
+    }).catch((error) => assert.fail(`${error.message}\n${error.stdout?.slice(-6000)}`));
+    const [, passed, failed] = /# all files: pass (\d+), fail (\d+)/.exec(stdout);
+    assert.ok(Number(passed) > 100, stdout.slice(-2000));
+    assert.equal(Number(failed), 0);
+    // They have been there: each replica has served some of it.
+    const log = fs.readFileSync(path.join(dir, 'log/nginx-access.log'), 'utf8');
+    for (const name of ['city-1', 'city-2']) {
+      assert.ok(log.includes(`"upstream":"127.0.0.1:${portOf(name)}"`), name);
+    }
+  });
 
-    const page = await fetch(address);
-    assert.equal(page.status, 200);
-    assert.match(await page.text(), /<div id="root"/);
+  test('the city is six processes over real engines, and people of all of them hear each other', async () => {
+    const roles = output.match(/^(auth|presence|city)-\d +pid \d+, ok$/gm);
+    assert.equal(roles?.length, 6, output);
     const server = { publicUrl: address, publicPort: new URL(address).port };
     const guest = await new Client(address).ok('POST', '/api/auth/guest', { display_name: 'Гостя' });
     const user = { id: guest.user_id, token: guest.access_token };
     const api = new Client(address, user);
     const room = await api.createRoom('Зі стека', { slug: 'from-the-stack' });
-    const sockets = await Promise.all(Array.from({ length: 8 }, () => openRoom(server, room.slug, user)));
+    const replicas = ['city-1', 'city-2'].map((name) => ({ publicPort: portOf(name) }));
+    const sockets = await Promise.all([server, server, ...replicas].map((at) => openRoom(at, room.slug, user)));
     const message = await api.say(room.slug, 'чути всюди', 'k');
     await Promise.all(sockets.map((socket) => socket.nextFrame(({ message: heard }) => heard?.id === message.id)));
     sockets.forEach((socket) => socket.terminate());
+  });
 
-    const pids = [...output.matchAll(/pid (\d+)/g)].map(([, pid]) => Number(pid));
-    await run(path.join(root, 'script/stack'), ['--down'], { env });
-    const alive = pids.filter((pid) => {
-      try {
-        return !/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
-      } catch {
-        return false;
+  test('nginx serves the page as the city itself does', async (t) => {
+    const city = new Server({ WEB_DIR: path.join(root, 'web/dist') }, temporaryDirectory('page'), { args: ['up'] });
+    t.after(() => city.remove());
+    await city.start();
+    const asset = /"(\/assets\/[^"]+\.js)"/.exec(await (await fetch(address)).text())[1];
+    const accept = { Accept: 'text/html' };
+    for (const target of ['/', '/city/some-room', asset, '/favicon.svg']) {
+      const [ours, theirs] = await Promise.all([city.publicUrl, address].map((base) => fetch(base + target, { headers: accept })));
+      assert.equal(theirs.status, 200, target);
+      assert.equal(await theirs.text(), await ours.text(), target);
+      for (const name of ['content-security-policy', 'x-content-type-options', 'referrer-policy', 'cache-control']) {
+        assert.ok(ours.headers.get(name), name);
+        assert.equal(theirs.headers.get(name), ours.headers.get(name), `${target} ${name}`);
       }
-    });
-    assert.deepEqual(alive, []);
+    }
+    for (const target of ['/assets/nothing.js', '/internal/city/rooms', '/metrics', '/living-map/snapshot']) {
+      assert.equal((await fetch(address + target)).status, 404, target);
+    }
+  });
+
+  test('the logs of nginx hold requests, and no token', async () => {
+    const user = makeUser('Таємна');
+    const server = { publicPort: new URL(address).port };
+    await (await openRoom(server, 'general', user)).close();
+    await (await openSocket(server, `/ws/city/presence?access_token=${user.token}`)).close();
+    await fetch(`${address}/api/auth/me?token=${user.token}`);
+    await fetch(`${address}/city?token=${user.token}`, { headers: { Referer: `${address}/?token=${user.token}` } });
+    const logs = ['nginx-access.log', 'nginx.log'].map((name) => path.join(dir, 'log', name));
+    const read = () => logs.map((file) => fs.readFileSync(file, 'utf8')).join('');
+    for (const target of ['/ws/city/rooms/general', '/ws/city/presence', '/api/auth/me', '/city']) {
+      // A request is logged when it has ended for nginx too.
+      for (const end = Date.now() + 20_000; !read().includes(`"path":"${target}"`);) {
+        assert.ok(Date.now() < end, target);
+        await new Promise((resolve) => { setTimeout(resolve, 20); });
+      }
+    }
+    const [head, body, signature] = user.token.split('.');
+    assert.ok(head && [body, signature, 'token='].every((secret) => !read().includes(secret)));
+  });
+
+  test('a balancer that asks through nginx sees an outage, and the token of who is turned away is not logged', async () => {
+    for (const target of ['/livez', '/readyz', '/healthz', '/health']) {
+      const answer = await fetch(address + target);
+      assert.equal(answer.status, 200, target);
+      assert.match((await answer.json()).status, /^(ok|healthy)$/, target);
+    }
+    const cities = ['city-1', 'city-2'].map(pidOf);
+    cities.forEach((pid) => process.kill(pid, 'SIGKILL'));
+    for (const end = Date.now() + 20_000; cities.some(isAlive);) {
+      assert.ok(Date.now() < end, 'they are gone in time');
+      await new Promise((resolve) => { setTimeout(resolve, 20); });
+    }
+    for (const target of ['/livez', '/readyz', '/healthz', '/health']) {
+      assert.equal((await fetch(address + target)).status, 502, target);
+    }
+    const user = makeUser('Невчасна');
+    const refused = await fetch(`${address}/presence/summary?token=${user.token}`);
+    assert.equal(refused.status, 502);
+    const access = path.join(dir, 'log/nginx-access.log');
+    for (const end = Date.now() + 20_000; !fs.readFileSync(access, 'utf8').includes('"path":"/presence/summary"');) {
+      assert.ok(Date.now() < end, 'it is logged');
+      await new Promise((resolve) => { setTimeout(resolve, 20); });
+    }
+    const logs = fs.readdirSync(path.join(dir, 'log')).filter((name) => name.startsWith('nginx'));
+    assert.ok(logs.every((name) => !fs.readFileSync(path.join(dir, 'log', name), 'utf8').includes(user.token.split('.')[1])));
+  });
+
+  test('--down ends all of it', async () => {
+    const pids = [...output.matchAll(/pid (\d+)/g)].map(([, pid]) => Number(pid));
+    assert.ok(pids.length >= 10, output);
+    await run(path.join(root, 'script/stack'), ['--down'], { env });
+    assert.deepEqual(pids.filter(isAlive), []);
   });
 });

@@ -64,7 +64,8 @@ export async function runBinary(args, { env = {}, timeoutMs = 30_000, input = ''
   return { code, signal, stdout, stderr };
 }
 
-const DEFAULTS = {
+/** The settings of every server here, unless a test says otherwise. */
+export const DEFAULTS = {
   HOST: '127.0.0.1',
   LOG_FORMAT: 'json',
   LOG_LEVEL: 'info',
@@ -251,10 +252,26 @@ export async function openBackends() {
 }
 
 /**
+ * The city that E2E_STACK describes, {url, internalUrl, settings}: it runs already, perhaps as many processes behind
+ * one address, and goes on when the tests have ended. null: there is none, or it has other settings than a file wants.
+ */
+function runningCity(env) {
+  const { url, internalUrl, settings } = JSON.parse(process.env.E2E_STACK ?? '{}');
+  if (!url || Object.entries(env).some(([name, value]) => settings[name] !== String(value))) {
+    return null;
+  }
+  return { publicUrl: url, publicPort: Number(new URL(url).port), internalUrl, remove: async () => {} };
+}
+
+/**
  * A running server with its own data directory and backends; end it with remove(). With
  * E2E_TOPOLOGY=roles presence is counted by a process of its own (needs E2E_BACKENDS=real).
  */
 export async function startServer(env = {}) {
+  const running = runningCity(env);
+  if (running) {
+    return running;
+  }
   const { env: backends, owned, database } = await openBackends();
   const settings = { ...backends, ...env };
   const hasRoles = process.env.E2E_TOPOLOGY === 'roles';

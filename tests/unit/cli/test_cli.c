@@ -65,6 +65,9 @@ static void what_cannot_be_done_is_refused_with_a_word_about_it(void **state)
         {{"city-service", "city-service"}, {NULL}, DC_EXIT_USAGE, "named twice"},
         {{"city-service", "nothing"}, {NULL}, DC_EXIT_USAGE, "nothing"},
         {{"config", "more"}, {NULL}, DC_EXIT_USAGE, "more"},
+        {{"config", "up", "more"}, {NULL}, DC_EXIT_USAGE, "more"},
+        {{"up"}, {"WEB_DIR=/no/such/directory"}, DC_EXIT_CONFIG, "WEB_DIR"},
+        {{"up"}, {"NATS_URL=nats://127.0.0.1:1"}, DC_EXIT_CONFIG, "REDIS_URL"},
         {{"city-service"}, {NULL}, DC_EXIT_CONFIG, "DATABASE_URL"},
         {{"city-service"}, {"DATABASE_URL=postgresql://u@h/d"}, DC_EXIT_CONFIG, "REDIS_URL"},
         {{"matrix-presence-aggregator"}, {NULL}, DC_EXIT_CONFIG, "REDIS_URL"},
@@ -98,16 +101,58 @@ static void what_cannot_be_done_is_refused_with_a_word_about_it(void **state)
 
 static void a_token_is_printed_alone_on_its_line(void **state)
 {
+    static const char *const secret[] = {"JWT_SECRET=0123456789abcdef0123", NULL};
     static const char *const ttls[] = {"--ttl=90", "--ttl=30m", "--ttl=12h", "--ttl=7d"};
     struct place *p = *state;
     for (size_t i = 0; i < DC_ARRAY_LEN(ttls); i++) {
         char *out;
         const char *const args[] = {"token", "--sub=u_1", "--name=Оленка", ttls[i], NULL};
-        assert_int_equal(run(p, args, NULL, &out), DC_EXIT_OK);
+        assert_int_equal(run(p, args, secret, &out), DC_EXIT_OK);
         size_t len = strlen(out);
         assert_true(len > 100 && strchr(out, '\n') == out + len - 1);
         dc_free(out);
     }
+}
+
+static void a_secret_that_a_token_needed_to_be_made_is_spoken_of_once(void **state)
+{
+    struct place *p = *state;
+    const char *const args[] = {"token", "--sub=u_1", NULL};
+    char *first, *second;
+    assert_int_equal(run(p, args, NULL, &first), DC_EXIT_OK);
+    assert_non_null(strstr(first, "made a new secret"));
+    assert_non_null(strstr(first, p->data_dir));
+    assert_int_equal(run(p, args, NULL, &second), DC_EXIT_OK);
+    assert_null(strstr(second, "secret"));
+    dc_free(first);
+    dc_free(second);
+}
+
+static void the_configuration_of_up_is_what_up_uses(void **state)
+{
+    struct place *p = *state;
+    const char *const args[] = {"config", NULL};
+    const char *const token[] = {"token", "--sub=u_1", NULL};
+    char *text;
+    assert_int_equal(run(p, args, NULL, &text), DC_EXIT_OK);
+    assert_non_null(strstr(text, "JWT_SECRET=(unset)"));
+    assert_int_equal(access(p->data_dir, F_OK), -1); /* looking makes nothing */
+    dc_free(text);
+    assert_int_equal(run(p, token, NULL, &text), DC_EXIT_OK);
+    dc_free(text);
+    assert_int_equal(run(p, args, NULL, &text), DC_EXIT_OK);
+    assert_non_null(strstr(text, "JWT_SECRET=(set)"));
+    assert_non_null(strstr(text, "INTERNAL_API_KEY=(set)"));
+    assert_non_null(strstr(text, "/internal_api_key\n"));
+    assert_non_null(strstr(text, "\nPORT=8080 "));
+    assert_null(strstr(text, "WORKER="));
+    dc_free(text);
+    const char *const role[] = {"config", "auth-service", NULL};
+    assert_int_equal(run(p, role, NULL, &text), DC_EXIT_OK);
+    assert_non_null(strstr(text, "\nPORT=7020 "));
+    assert_non_null(strstr(text, "JWT_SECRET=(unset)")); /* alone, it takes none from there */
+    assert_null(strstr(text, "WEB_DIR"));
+    dc_free(text);
 }
 
 /* A listener that holds a port of its own. */
@@ -159,7 +204,7 @@ static void a_city_that_cannot_listen_goes_down_in_order(void **state)
     int fd = hold_port(&port);
     snprintf(taken, sizeof(taken), "PORT=%u", port);
     const char *const env[] = {taken, "INTERNAL_PORT=0", "MIGRATIONS_DIR=" TEST_MIGRATIONS_DIR,
-                               "WEB_DIR=/no/such/directory", NULL};
+                               NULL};
     const char *const args[] = {"up", NULL};
     assert_int_not_equal(run(p, args, env, &err), DC_EXIT_OK);
     assert_non_null(strstr(err, "daarion.stopped"));
@@ -173,6 +218,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(what_cannot_be_done_is_refused_with_a_word_about_it),
         CASE(a_token_is_printed_alone_on_its_line),
+        CASE(a_secret_that_a_token_needed_to_be_made_is_spoken_of_once),
+        CASE(the_configuration_of_up_is_what_up_uses),
         CASE(a_role_that_is_ready_at_once_goes_down_in_order_when_a_port_is_taken),
         CASE(a_city_that_cannot_listen_goes_down_in_order),
     };

@@ -244,6 +244,25 @@ static void a_data_directory_that_cannot_be_is_named(void **state)
     }
 }
 
+static void a_data_directory_is_locked_by_one_at_a_time(void **state)
+{
+    struct place *p = *state;
+    const struct dc_settings settings = {.data_dir = p->data_dir};
+    struct dc_error err = {0};
+    int first, second;
+    assert_int_equal(dc_cli_lock_data_dir(&settings, &first, &err), DC_CONFIG); /* there is none */
+    assert_int_equal(first, -1);
+    assert_int_equal(dc_cli_ensure_data_dir(&settings, NULL), DC_OK);
+    assert_int_equal(dc_cli_lock_data_dir(&settings, &first, &err), DC_OK);
+    assert_int_equal(dc_cli_lock_data_dir(&settings, &second, &err), DC_CONFIG);
+    assert_int_equal(second, -1);
+    assert_non_null(strstr(dc_error_text(&err), "DATA_DIR"));
+    assert_non_null(strstr(dc_error_text(&err), "NATS_URL"));
+    close(first);
+    assert_int_equal(dc_cli_lock_data_dir(&settings, &second, &err), DC_OK);
+    close(second);
+}
+
 static void directories_are_found_by_setting_or_beside_the_program(void **state)
 {
     const struct dc_cli cli = {.program_path = "daarion"};
@@ -274,6 +293,7 @@ int main(void)
         CASE(processes_that_start_at_once_agree_on_one_secret),
         CASE(the_data_directory_is_made_for_its_owner_alone),
         CASE(a_data_directory_that_cannot_be_is_named),
+        CASE(a_data_directory_is_locked_by_one_at_a_time),
         CASE(directories_are_found_by_setting_or_beside_the_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

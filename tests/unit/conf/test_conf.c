@@ -183,7 +183,7 @@ static void value_made_at_start_is_set_and_checked(void **state)
     assert_string_equal(s->jwt_secret, "0123456789abcdef"); /* nothing has changed */
     assert_int_equal(s->port, 7001);
 
-    dc_conf_print(c, &out);
+    dc_conf_print(c, NULL, &out);
     dc_strbuf_add_char(&out, '\0');
     assert_non_null(strstr(out.ptr, "# made at start\n"));
     assert_non_null(strstr(out.ptr, "# default of city-service\n"));

@@ -90,7 +90,7 @@ static char *print(char *const *environ_z, int argc, char *const *argv)
     struct dc_strbuf out = {0};
 
     assert_int_equal(dc_conf_load(environ_z, argc, argv, NULL, 0, &c, NULL), DC_OK);
-    dc_conf_print(c, &out);
+    dc_conf_print(c, NULL, &out);
     assert_true(dc_strbuf_ok(&out));
     char *text = dc_slice_dup_z(dc_strbuf_slice(&out));
     dc_strbuf_free(&out);
@@ -115,6 +115,9 @@ static void configuration_shows_each_option_once_in_order_with_its_source(void *
     const char *line = text;
     size_t column = 0;
     for (size_t i = 0; i < count; i++) {
+        if ((options[i].flags & DC_OPT_INTERNAL) != 0) {
+            continue;
+        }
         assert_non_null(line);
         size_t len = strlen(options[i].name);
         assert_int_equal(strncmp(line, options[i].name, len), 0);
@@ -171,10 +174,43 @@ static char *help(const char *role)
 {
     struct dc_strbuf out = {0};
 
-    dc_conf_help(role, &out);
+    dc_conf_help(role, 0, &out);
     char *text = dc_slice_dup_z(dc_strbuf_slice(&out));
     dc_strbuf_free(&out);
     return text;
+}
+
+static void configuration_of_a_role_leaves_out_what_is_not_its_business(void **state)
+{
+    struct dc_conf *c = NULL;
+    struct dc_strbuf out = {0};
+
+    (void)state;
+    assert_int_equal(dc_conf_load(NULL, 0, NULL, NULL, 0, &c, NULL), DC_OK);
+    dc_conf_print(c, "auth-service", &out);
+    dc_strbuf_add_char(&out, '\0');
+    assert_true(dc_strbuf_ok(&out));
+    assert_non_null(strstr(out.ptr, "GUEST_TOKEN_TTL="));
+    assert_null(strstr(out.ptr, "CITY_DEFAULT_ROOMS="));
+    assert_null(strstr(out.ptr, "WORKER="));
+    dc_strbuf_free(&out);
+    dc_conf_destroy(c);
+}
+
+static void help_shows_the_port_of_a_role(void **state)
+{
+    struct dc_strbuf out = {0};
+
+    (void)state;
+    dc_conf_help("city-service", 7001, &out);
+    dc_strbuf_add_char(&out, '\0');
+    assert_true(dc_strbuf_ok(&out));
+    const char *row = strstr(out.ptr, "  PORT=");
+    assert_non_null(row);
+    assert_int_equal(strncmp(strchr(row, '['), "[7001]\n", 7), 0);
+    assert_null(strstr(out.ptr, "[8080]"));
+    assert_non_null(strstr(out.ptr, "[8081]")); /* of the internal one */
+    dc_strbuf_free(&out);
 }
 
 static bool has_row(const char *text, const char *name)
@@ -258,6 +294,8 @@ int main(void)
         cmocka_unit_test(passwords_and_tokens_in_urls_are_masked),
         cmocka_unit_test(password_never_shows_wherever_it_stands_and_whatever_it_is),
         cmocka_unit_test(configuration_shows_each_option_once_in_order_with_its_source),
+        cmocka_unit_test(configuration_of_a_role_leaves_out_what_is_not_its_business),
+        cmocka_unit_test(help_shows_the_port_of_a_role),
         cmocka_unit_test(long_values_do_not_move_the_column),
         cmocka_unit_test(help_has_every_option_with_its_sentence_and_default),
         cmocka_unit_test(help_lines_fit_a_wide_terminal),

@@ -371,6 +371,49 @@ static void burst_of_one_name_does_not_hide_others(void **state)
     close_rig(r);
 }
 
+static void burst_of_one_level_does_not_hide_another_of_the_same_name(void **state)
+{
+    struct rig *r = open_rig(DC_LOG_INFO, true);
+
+    (void)state;
+    burst(r, "http.request", 1000);
+    (void)read_all(r);
+    DC_LOG_ERROR_EVENT(r->log, "http.request", DC_LF_I("status", 500));
+    DC_LOG_INFO_EVENT(r->log, "http.request", DC_LF_I("status", 200));
+    const char *text = read_all(r);
+    assert_int_equal(count_lines(text), 2);
+    json_t *error = line_json(text, 0);
+    json_t *info = line_json(text, 1);
+    assert_string_equal(text_of(error, "level"), "error");
+    assert_string_equal(text_of(info, "level"), "info");
+    assert_null(json_object_get(error, "suppressed"));
+    assert_null(json_object_get(info, "suppressed"));
+    json_decref(error);
+    json_decref(info);
+    /* The sum is told with the level that it is of. */
+    r->now.ms += 1000;
+    burst(r, "b.rare", 1);
+    text = read_all(r);
+    assert_int_equal(count_lines(text), 2);
+    json_t *sum = line_json(text, 1);
+    assert_string_equal(text_of(sum, "level"), "warn");
+    assert_int_equal(suppressed_in(sum), 1000 - DC_LOG_BURST);
+    json_decref(sum);
+    close_rig(r);
+}
+
+static void errors_are_never_suppressed(void **state)
+{
+    struct rig *r = open_rig(DC_LOG_INFO, true);
+
+    (void)state;
+    for (int i = 0; i < 3 * DC_LOG_BURST; i++) {
+        DC_LOG_ERROR_EVENT(r->log, "http.request", DC_LF_I("status", 500));
+    }
+    assert_int_equal(count_lines(read_all(r)), 3 * DC_LOG_BURST);
+    close_rig(r);
+}
+
 static void burst_without_a_successor_is_summed_up_when_anything_is_logged(void **state)
 {
     struct rig *r = open_rig(DC_LOG_INFO, true);
@@ -562,6 +605,8 @@ int main(void)
         cmocka_unit_test(fields_end_at_the_end_mark),
         cmocka_unit_test(burst_is_summed_up_by_the_next_event_of_that_name),
         cmocka_unit_test(burst_of_one_name_does_not_hide_others),
+        cmocka_unit_test(burst_of_one_level_does_not_hide_another_of_the_same_name),
+        cmocka_unit_test(errors_are_never_suppressed),
         cmocka_unit_test(burst_without_a_successor_is_summed_up_when_anything_is_logged),
         cmocka_unit_test(clock_set_back_does_not_silence_the_log),
         cmocka_unit_test(destroy_says_what_was_suppressed),
