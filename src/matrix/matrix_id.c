@@ -78,9 +78,11 @@ static bool take_byte(struct dc_slice *text, char *out)
     *out = p[0];
     if (p[0] == '_' && text->len >= 2) {
         n = 2;
-        *out = p[1] == '_' ? '_' : (char)(p[1] - 'a' + 'A');
         if (p[1] != '_' && (p[1] < 'a' || p[1] > 'z')) {
             return false;
+        }
+        if (p[1] != '_') {
+            *out = (char)(p[1] - 'a' + 'A');
         }
     } else if (p[0] == '=' && text->len >= 3) {
         int high = hex_digit(p[1]);
@@ -99,7 +101,7 @@ static bool take_byte(struct dc_slice *text, char *out)
 
 static bool is_hash(struct dc_slice encoded)
 {
-    if (!dc_slice_take_prefix(&encoded, DC_S("=_")) || encoded.len != SHA256_BYTES * 2) {
+    if (!dc_slice_take_prefix(&encoded, DC_S("=_")) || encoded.len != (size_t)SHA256_BYTES * 2) {
         return false;
     }
     for (size_t i = 0; i < encoded.len; i++) {
@@ -122,8 +124,8 @@ static bool is_ours(struct dc_slice daarion_user_id, struct dc_slice server_name
 }
 
 enum dc_matrix_account_kind dc_matrix_account_of(struct dc_slice matrix_user_id,
-                                            struct dc_slice server_name,
-                                            struct dc_strbuf *daarion_user_id)
+                                                 struct dc_slice server_name,
+                                                 struct dc_strbuf *daarion_user_id)
 {
     struct dc_slice localpart;
     struct dc_slice server;

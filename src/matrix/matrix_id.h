@@ -35,8 +35,8 @@ enum dc_matrix_account_kind {
 /* Whose account that is on this server: undoes dc_matrix_user_id(), and takes nothing else that
  * looks similar. Appends to *daarion_user_id; an account of an empty id is a stranger's. */
 enum dc_matrix_account_kind dc_matrix_account_of(struct dc_slice matrix_user_id,
-                                            struct dc_slice server_name,
-                                            struct dc_strbuf *daarion_user_id);
+                                                 struct dc_slice server_name,
+                                                 struct dc_strbuf *daarion_user_id);
 
 /* Takes "@local:server" or "#local:server" apart at the first colon.  false: another sigil, an
  * empty part, too long, no valid UTF-8, control characters or blanks. */

@@ -19,10 +19,11 @@ DC_MUST_USE enum dc_status dc_peer_open_gateway(struct dc_ctx *ctx, struct dc_pe
 /* Calls under way end with DC_CANCELED.  NULL is allowed. */
 void dc_peer_close(struct dc_peer *p);
 
-/* DC_OK: a status of 200..299 and a JSON object (or array: takes_array), borrowed.  Otherwise json is NULL and err has the
- * peer's status, its code if it is one of those below, and its words.  retry_after_ms: -1 unless
- * the peer has named a pause. DC_UNAVAILABLE peer_unavailable   nobody answers there, or no JSON
- *   DC_TIMEOUT     peer_timeout       not within the deadline: what was asked may have been done */
+/* DC_OK: a status of 200..299 and a JSON object (or array: takes_array), borrowed.  Otherwise json
+ * is NULL and err has the peer's status, its code if it is one of those below, and its words.
+ * retry_after_ms: -1 unless the peer has named a pause. DC_UNAVAILABLE peer_unavailable   nobody
+ * answers there, or no JSON DC_TIMEOUT     peer_timeout       not within the deadline: what was
+ * asked may have been done */
 typedef void (*dc_peer_cb)(void *data, enum dc_status st, const json_t *json,
                            int64_t retry_after_ms, const struct dc_error *err);
 struct dc_peer_call {

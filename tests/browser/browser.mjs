@@ -24,8 +24,8 @@ export function launch() {
 }
 
 /** Waits for a condition, as long as a patient person would. */
-export async function until(what, condition) {
-  const deadline = Date.now() + PATIENCE_MS;
+export async function until(what, condition, patienceMs = PATIENCE_MS) {
+  const deadline = Date.now() + patienceMs;
   let last;
   for (;;) {
     try {

@@ -2,26 +2,22 @@
 // matrix-js-sdk as the Matrix client. Synapse has the settings that `daarion matrix-config` writes.
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { once } from 'node:events';
 import {
   after, afterEach, before, describe, test,
 } from 'node:test';
-import * as sdk from 'matrix-js-sdk';
 import { closing, person } from '../e2e/support/city.mjs';
 import { Client } from '../e2e/support/http.mjs';
 import { openRoom } from '../e2e/support/sockets.mjs';
 import { Gateway } from './support/gateway.mjs';
+import {
+  closeMatrixClients, openMatrixClient, untilHeard, untilHears,
+} from './support/matrix-client.mjs';
 import { Push } from './support/push.mjs';
 import { Synapse } from './support/synapse.mjs';
 
-// matrix-js-sdk tells the console everything that it does.
-for (const level of ['trace', 'debug', 'log', 'info', 'warn', 'error']) {
-  console[level] = () => {};
-}
-
 const encode = encodeURIComponent;
 const rig = {};
-const clients = [];
+let people = 0;
 let rooms = 0;
 
 before(async () => {
@@ -40,66 +36,24 @@ afterEach(() => {
   Object.assign(rig.push, { loses: 0, repeats: false });
 });
 after(async () => {
-  for (const client of clients) {
-    client.stopClient();
-  }
+  closeMatrixClients();
   await rig.gateway?.remove();
   await rig.synapse?.remove();
   await rig.push?.close();
-  setTimeout(() => process.exit(), 2000).unref(); // matrix-js-sdk keeps timers of up to a minute
 });
 
 /** Somebody with a Matrix client and no account in the city. */
 async function matrixPerson(name) {
   const { nonce } = await rig.synapse.ok('GET', '/_synapse/admin/v1/register');
-  const localpart = `${name.toLowerCase()}-${clients.length}`;
+  people += 1;
+  const localpart = `${name.toLowerCase()}-${people}`;
   const password = 'a-password-of-tests';
   const mac = createHmac('sha1', rig.synapse.registrationSecret)
     .update([nonce, localpart, password, 'notadmin'].join('\0')).digest('hex');
   const made = await rig.synapse.ok('POST', '/_synapse/admin/v1/register', {
     json: { nonce, username: localpart, password, admin: false, mac, displayname: name },
   });
-  return matrixClient(made.user_id, made.access_token, made.device_id);
-}
-
-async function matrixClient(userId, accessToken, deviceId) {
-  const client = sdk.createClient({ baseUrl: rig.synapse.url, accessToken, userId, deviceId });
-  clients.push(client);
-  client.heard = new Map(); // room -> Map of [sender, body] by event id, in the order of arrival
-  const hear = (event) => {
-    if (event.getType() === 'm.room.message' && event.getId().startsWith('$')) { // no local echo
-      const heard = client.heard.get(event.getRoomId()) ?? new Map();
-      if (!heard.has(event.getId())) {
-        client.heard.set(event.getRoomId(), heard.set(event.getId(), [event.getSender(), event.getContent().body]));
-      }
-      client.emit('heard');
-    }
-  };
-  client.on(sdk.RoomEvent.Timeline, hear);
-  client.on(sdk.RoomEvent.LocalEchoUpdated, hear);
-  await client.startClient({ initialSyncLimit: 100 });
-  while (client.getSyncState() !== 'PREPARED' && client.getSyncState() !== 'SYNCING') {
-    await once(client, sdk.ClientEvent.Sync);
-  }
-  return client;
-}
-
-/** Until the client has heard so many messages in the room: [sender, body]. */
-async function untilHeard(client, room, count) {
-  for (;;) {
-    const heard = [...(client.heard.get(room.matrix_room_id)?.values() ?? [])];
-    if (heard.length >= count) {
-      return heard;
-    }
-    await once(client, 'heard');
-  }
-}
-
-/** Until the client has heard this. */
-async function untilHears(client, room, body) {
-  while (![...(client.heard.get(room.matrix_room_id)?.values() ?? [])].some((entry) => entry[1] === body)) {
-    await once(client, 'heard');
-  }
+  return openMatrixClient(rig.synapse, made.user_id, made.access_token, made.device_id);
 }
 
 /** Until the city's room has so many messages. */
@@ -186,7 +140,7 @@ describe('a conversation', () => {
     const { user, room, ada } = await talk();
     const boot = await user.api.ok('GET', `/api/city/chat/bootstrap?room_slug=${room.slug}`);
     rig.gateway.tokens.push(boot.matrix_access_token);
-    const self = await matrixClient(boot.matrix_user_id, boot.matrix_access_token, boot.matrix_device_id);
+    const self = await openMatrixClient(rig.synapse, boot.matrix_user_id, boot.matrix_access_token, boot.matrix_device_id);
     await self.joinRoom(room.matrix_room_id);
     await self.sendTextMessage(room.matrix_room_id, 'з телефона');
     await untilStored(room, 1);
@@ -228,7 +182,7 @@ describe('a conversation', () => {
     const { user, room, ada } = await talk();
     const boot = await user.api.ok('GET', `/api/city/chat/bootstrap?room_slug=${room.slug}`);
     rig.gateway.tokens.push(boot.matrix_access_token);
-    const self = await matrixClient(boot.matrix_user_id, boot.matrix_access_token, boot.matrix_device_id);
+    const self = await openMatrixClient(rig.synapse, boot.matrix_user_id, boot.matrix_access_token, boot.matrix_device_id);
     const { room_id: secret } = await ada.createRoom({ invite: [self.getUserId()], preset: 'trusted_private_chat' });
     await self.joinRoom(secret);
     await ada.sendTextMessage(secret, 'таємниця-1');

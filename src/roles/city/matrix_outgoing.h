@@ -1,4 +1,4 @@
-/* What is said here, said in the Matrix rooms too (docs/decisions/0010).  A row of matrix_outgoing
+/* What is said here, said in the Matrix rooms too (docs/decisions/0011).  A row of matrix_outgoing
  * is committed with each message of a room that has a Matrix room; here the rows are sent to
  * matrix-gateway: of one room in the order of positions, one at a time; several rooms side by side;
  * all of them by one process, the holder of a lease.

@@ -58,7 +58,7 @@ enum dc_agg_phase { DC_AGG_STANDBY, DC_AGG_READING, DC_AGG_WAITING, DC_AGG_LEADI
 
 /* How much one turn of the loop may do, so that it takes less than 5 ms of any processor: a step is
  * about a message or a change of the core, some microseconds. */
-#define DC_AGG_TURN_STEPS 128
+#define DC_AGG_TURN_STEPS ((size_t)128)
 
 struct dc_mirror;
 struct dc_ms;

@@ -6,7 +6,7 @@
 #include "roles/presence_aggregator/matrix_source.h"
 
 #define ASK_MS       10000
-#define ANSWER_MAX   (32 * 1024 * 1024)
+#define ANSWER_MAX   ((size_t)32 * 1024 * 1024)
 #define PAUSE_MAX_MS 5000
 /* However many rooms change: not more often. */
 #define AT_MOST_EVERY_MS 250

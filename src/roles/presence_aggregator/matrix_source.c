@@ -46,7 +46,7 @@ void dc_ms_set_reason(struct dc_ms *ms, const struct dc_error *err)
     }
     dc_strbuf_clear(&ms->reason);
     dc_strbuf_add(&ms->reason, text);
-    if (ms->is_refused) {
+    if (ms->is_refused && err != NULL) {
         DC_LOG_ERROR_EVENT(
             ms->a->ctx->log, "presence.matrix_refused", DC_LF_ERR(err),
             DC_LF_Z("hint", "MATRIX_ACCESS_TOKEN is to be a token of MATRIX_USER_ID"));

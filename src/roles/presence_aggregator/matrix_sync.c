@@ -20,7 +20,7 @@ static const char filter_start[] =
 #define CALL_MS          30000
 #define START_MS         120000 /* the first /sync of a large city */
 #define POLL_PATIENCE_MS 20000  /* beyond the time that we let it be held */
-#define ANSWER_MAX       (256 * 1024 * 1024)
+#define ANSWER_MAX       ((size_t)256 * 1024 * 1024)
 /* Answers that cannot be read, one after the other: the place that we go on from may be the cause.
  */
 #define BAD_ANSWERS_MAX 5
