@@ -116,13 +116,14 @@ static enum dc_status open_listener(const struct dc_server_opts *opts, int *out_
  * of which one host has every address. */
 static struct dc_slice client_of(const struct sockaddr_storage *addr)
 {
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff}; /* ::ffff:a.b.c.d */
     if (addr->ss_family == AF_INET) {
         const struct sockaddr_in *v4 = (const void *)addr;
         return dc_slice_make(&v4->sin_addr, sizeof v4->sin_addr);
     }
-    const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
-    return IN6_IS_ADDR_V4MAPPED(v6) ? dc_slice_make(v6->s6_addr + 12, 4)
-                                    : dc_slice_make(v6->s6_addr, 8);
+    const char *v6 = (const char *)addr + offsetof(struct sockaddr_in6, sin6_addr);
+    return memcmp(v6, mapped, sizeof mapped) == 0 ? dc_slice_make(v6 + sizeof mapped, 4)
+                                                  : dc_slice_make(v6, 8);
 }
 
 /* Text of an accepted address, for logs and lists. */
