@@ -100,10 +100,10 @@ static void check_accepted(struct dc_pg_url *u)
 static void check_url(const char *text)
 {
     static const char *const refusals[] = {
-        "the database URL must start with postgresql://",
-        "the database URL is malformed",
-        "the database URL has no valid port",
-        "the database URL has no valid sslmode",
+        "it must start with postgresql://",
+        "it is malformed",
+        "no valid port",
+        "no valid sslmode",
     };
     struct dc_pg_url u;
     struct dc_error err = {.status = DC_OK};
