@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url';
 const here = path.dirname(fileURLToPath(import.meta.url));
 const COVERAGE = 'coverage.test.mjs';
 const hasRoles = process.env.E2E_TOPOLOGY === 'roles';
-const ABOUT_UP = ['cli', 'health', 'matrix-gateway', 'matrix-rooms', 'presence-aggregator', 'static'];
+const ABOUT_UP = ['cli', 'health', 'matrix-chat', 'matrix-gateway', 'matrix-rooms', 'presence-aggregator', 'static'];
 const isAboutUp = (name) => ABOUT_UP.includes(name.replace(/\.test\.mjs$/, ''));
 const given = process.argv.slice(2).map((name) => path.resolve(name));
 const files = given.length > 0

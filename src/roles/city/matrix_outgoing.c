@@ -358,6 +358,14 @@ static void on_forgotten(void *data, enum dc_status st, const struct dc_db_resul
     dc_city_pending_end(city);
 }
 
+static void forget_all(struct dc_city *city)
+{
+    if (dc_db_submit(dc_matrix_repo_forget_all(city->ctx->db), on_forgotten, city, NULL, NULL) ==
+        DC_OK) {
+        dc_city_pending_begin(city);
+    }
+}
+
 /* What is said while chat is not bridged is not said later, when it is: it would come out of
  * nowhere.  Until the next sweep no message gets a row. */
 static void turn_off(struct lane *l, const struct dc_error *err)
@@ -370,10 +378,7 @@ static void turn_off(struct lane *l, const struct dc_error *err)
         DC_LOG_WARN_EVENT(o->city->ctx->log, "city.chat_not_bridged", DC_LF_ERR(err));
     }
     o->backlog->value = 0;
-    if (dc_db_submit(dc_matrix_repo_forget_all(o->city->ctx->db), on_forgotten, o->city, NULL,
-                     NULL) == DC_OK) {
-        dc_city_pending_begin(o->city);
-    }
+    forget_all(o->city);
     lane_end(l);
 }
 
@@ -488,6 +493,16 @@ static void on_tick(struct dc_timer *t)
 bool dc_matrix_outgoing_is_on(const struct dc_city *city)
 {
     return city->outgoing != NULL && !city->outgoing->is_off;
+}
+
+void dc_matrix_outgoing_stored(struct dc_city *city, struct dc_city_room *room, uint64_t position,
+                               bool has_row)
+{
+    if (has_row && city->outgoing != NULL && city->outgoing->is_off) {
+        forget_all(city); /* it was on its way when the others were forgotten */
+        return;
+    }
+    dc_matrix_outgoing_said(city, room, position);
 }
 
 void dc_matrix_outgoing_said(struct dc_city *city, struct dc_city_room *room, uint64_t position)

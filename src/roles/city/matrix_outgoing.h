@@ -23,6 +23,9 @@ void dc_matrix_outgoing_destroy(struct dc_city *city);
 
 /* Messages are to have rows. */
 bool dc_matrix_outgoing_is_on(const struct dc_city *city);
+/* A message has been committed by this process; has_row: it was to have one when it set out. */
+void dc_matrix_outgoing_stored(struct dc_city *city, struct dc_city_room *room, uint64_t position,
+                               bool has_row);
 /* A message has been committed, here or elsewhere. */
 void dc_matrix_outgoing_said(struct dc_city *city, struct dc_city_room *room, uint64_t position);
 /* One that came from Matrix: nobody needs to look for it. */

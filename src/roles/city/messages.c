@@ -130,7 +130,7 @@ static void on_stored(void *data, enum dc_status st, const struct dc_db_result *
             s->cb(s->data, st, NULL, &bad);
         } else if (is_new) {
             tell(s, &m, owed_ids);
-            dc_matrix_outgoing_said(city, s->room, m.position);
+            dc_matrix_outgoing_stored(city, s->room, m.position, s->message.is_for_matrix);
         } else if (!dc_slice_eq(m.body, s->message.body)) {
             st = dc_fail_code(&bad, DC_CONFLICT, "idempotency_conflict",
                               "this key has stored other words already");
