@@ -225,8 +225,8 @@ static void a_list_of_members_and_the_changes_around_it_converge(void **state)
     static const char *const lists[] = {
         "{\"@admin:daarion.space\":{},\"@alice:daarion.space\":{},\"@bob:daarion.space\":{}}",
         "{\"@admin:daarion.space\":{},\"@dave:daarion.space\":{},\"@bob:daarion.space\":{}}",
-        "{\"@admin:daarion.space\":{},\"@alice:daarion.space\":{},\"@dave:daarion.space\":{},"
-        "\"@erin:daarion.space\":{}}"};
+        ("{\"@admin:daarion.space\":{},\"@alice:daarion.space\":{},\"@dave:daarion.space\":{},"
+         "\"@erin:daarion.space\":{}}")};
     struct matrix_rig *rig = *state;
     map_rooms(rig, "room_two|two|" TWO_STEP);
     struct dc_ms_room *room = dc_ms_room_find(rig->ms, DC_S(TWO_STEP));
