@@ -5,8 +5,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { internalHeaders } from '../e2e/support/city.mjs';
-import { INTERNAL_KEY, runBinary } from '../e2e/support/server.mjs';
+import { Client } from '../e2e/support/http.mjs';
+import { INTERNAL_KEY, runBinary, startServer } from '../e2e/support/server.mjs';
 import { Gateway } from './support/gateway.mjs';
+import { MatrixCity } from './support/residents.mjs';
 import { Synapse } from './support/synapse.mjs';
 
 const SIZE = 10000;
@@ -132,4 +134,30 @@ test('with the list in force the members of a city room do not hear of each othe
   assert.ok(ears.heard.every(([id]) => id === bob.id), JSON.stringify(ears.heard));
   const refused = await synapse.call('GET', `/_matrix/client/v3/presence/${encode(ann.id)}/status`, { token: bob.token });
   assert.equal(refused.status, 403);
+});
+
+test('the city counts who is in none of its rooms, and says which way it hears', async (t) => {
+  const [daemon, hermit] = [await ordinary('presence_daemon'), await ordinary('hermit')];
+  const city = new MatrixCity();
+  Object.assign(city, { synapse, daemon });
+  city.server = await startServer({
+    SYNAPSE_URL: synapse.url,
+    MATRIX_SERVER_NAME: synapse.serverName,
+    MATRIX_AS_TOKEN: synapse.asToken,
+    MATRIX_ACCESS_TOKEN: daemon.token,
+    MATRIX_USER_ID: daemon.id,
+    MATRIX_PRESENCE_PER_S: 0,
+  });
+  t.after(() => city.remove());
+  city.internal = new Client(city.server.internalUrl);
+  await city.internal.ok('POST', '/internal/city/matrix/backfill', undefined, { headers: internalHeaders });
+  await city.listening();
+  const { online_total: before, rooms } = await city.status();
+  const counts = (list) => Object.fromEntries(list.map((room) => [room.slug, room.online_count]));
+  await put(hermit, 'online');
+  await city.until((_, status) => status.online_total === before + 1);
+  await city.until((matrix) => matrix.presence_mode === 'router');
+  assert.deepEqual(counts((await city.status()).rooms), counts(rooms));
+  await put(hermit, 'offline');
+  await city.until((_, status) => status.online_total === before);
 });
