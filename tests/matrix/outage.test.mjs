@@ -12,7 +12,7 @@ let api;
 let internal;
 
 before(async () => {
-  synapse = await Synapse.start();
+  synapse = await Synapse.start('# one of its own: it is stopped, and knows no room yet\n');
   await synapse.control('stop');
   server = await startServer({
     SYNAPSE_URL: synapse.url,
@@ -25,7 +25,6 @@ before(async () => {
 });
 after(async () => {
   await server?.remove();
-  await synapse?.control('start'); // the run's own may be needed by others
   await synapse?.remove();
 });
 
