@@ -79,7 +79,20 @@ static bool watch(struct dc_conn *c)
     return rc == 0;
 }
 
-struct dc_conn *dc_conn_open(struct dc_conn_host *host, int fd, const struct dc_conn_class *cls)
+static void keep_peer(struct dc_conn *c, const struct sockaddr_storage *peer)
+{
+    if (peer->ss_family == AF_INET) {
+        memcpy(c->peer, (const char *)peer + offsetof(struct sockaddr_in, sin_addr), 4);
+    } else if (peer->ss_family == AF_INET6) {
+        memcpy(c->peer, (const char *)peer + offsetof(struct sockaddr_in6, sin6_addr), 16);
+    } else {
+        return;
+    }
+    c->peer_family = peer->ss_family;
+}
+
+struct dc_conn *dc_conn_open(struct dc_conn_host *host, int fd, const struct sockaddr_storage *peer,
+                             const struct dc_conn_class *cls)
 {
     struct dc_conn *c = dc_try_alloc(sizeof *c);
     if (c == NULL) {
@@ -90,6 +103,7 @@ struct dc_conn *dc_conn_open(struct dc_conn_host *host, int fd, const struct dc_
     c->cls = cls;
     c->host = host;
     c->fd = fd;
+    keep_peer(c, peer);
     dc_timeout_init(&c->timeout);
     dc_list_init(&c->link);
     if (uv_poll_init(dc_loop_uv(host->loop), &c->poll, fd) != 0) {
@@ -433,18 +447,8 @@ bool dc_conn_is_draining(struct dc_conn *c)
 
 size_t dc_conn_peer(const struct dc_conn *c, char *out, size_t size)
 {
-    struct sockaddr_storage addr = {0};
-    socklen_t len = sizeof addr;
-    const void *bytes = NULL;
-    if (c->fd == -1 || size == 0 || getpeername(c->fd, (struct sockaddr *)&addr, &len) != 0) {
-        return 0;
-    }
-    if (addr.ss_family == AF_INET) {
-        bytes = &((const struct sockaddr_in *)(const void *)&addr)->sin_addr;
-    } else if (addr.ss_family == AF_INET6) {
-        bytes = &((const struct sockaddr_in6 *)(const void *)&addr)->sin6_addr;
-    }
-    return bytes != NULL && inet_ntop(addr.ss_family, bytes, out, (socklen_t)size) != NULL
+    return c->peer_family != AF_UNSPEC && size > 0 &&
+                   inet_ntop(c->peer_family, c->peer, out, (socklen_t)size) != NULL
                ? strlen(out)
                : 0;
 }

@@ -14,6 +14,7 @@
 #include "net/places.h"
 #include "obs/metrics.h"
 #include "rt/timer.h"
+#include <sys/socket.h>
 
 struct dc_conn;
 
@@ -67,16 +68,19 @@ struct dc_conn {
     dc_place place;            /* of its address among the server's connections */
     int fd;                    /* -1 once it is closing */
     uint16_t member_count;
+    uint16_t peer_family;    /* AF_INET or AF_INET6; AF_UNSPEC: something else */
     bool has_pending;        /* the mode's stream has bytes for the end of this turn (stream.c) */
     bool has_sent;           /* something was sent since the mode cleared it */
     bool is_closing;         /* uv_close has been called */
     bool close_when_flushed; /* nothing more is sent or given to on_data */
     bool is_reading;
+    unsigned char peer[16]; /* its address, 4 or 16 bytes: the kernel forgets it with a reset */
 };
 
-/* Takes over the accepted non-blocking socket and starts reading.  NULL: it could not; fd is closed
- * in any case. */
-struct dc_conn *dc_conn_open(struct dc_conn_host *host, int fd, const struct dc_conn_class *cls);
+/* Takes over the accepted non-blocking socket and starts reading; peer is what accept() has given.
+ * NULL: it could not; fd is closed in any case. */
+struct dc_conn *dc_conn_open(struct dc_conn_host *host, int fd, const struct sockaddr_storage *peer,
+                             const struct dc_conn_class *cls);
 
 /* Sends blobs in one writev; what the socket does not take is queued (a reference each).  A send
  * that finds more than the server's output limit queued closes the connection, so the queue is

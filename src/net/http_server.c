@@ -150,7 +150,7 @@ static void refuse_connection(struct dc_server *s, int fd, const struct sockaddr
         close(fd);
         return;
     }
-    struct dc_conn *c = dc_conn_open(&s->host, fd, &dc_http_refuse_class);
+    struct dc_conn *c = dc_conn_open(&s->host, fd, addr, &dc_http_refuse_class);
     if (c != NULL) {
         s->n_refused++;
         s->connections->value++;
@@ -182,7 +182,7 @@ static void take_connection(struct dc_server *s, int fd, const struct sockaddr_s
         refuse_connection(s, fd, addr, &no_room_for_address);
         return;
     }
-    struct dc_conn *c = dc_conn_open(&s->host, fd, &dc_http_class);
+    struct dc_conn *c = dc_conn_open(&s->host, fd, addr, &dc_http_class);
     if (c == NULL) {
         dc_places_leave(s->places, &place);
         return;
