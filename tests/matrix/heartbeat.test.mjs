@@ -11,6 +11,7 @@ import { Synapse } from './support/synapse.mjs';
 
 const encode = encodeURIComponent;
 const POLL_MS = 50;
+const BEAT_MS = 10000; // well within PRESENCE_LEASE_MS
 // A homeserver that forgets soon who is not renewed (after last_active_granularity and some seconds; renewals
 // come after 20 s), and lets many people join at once.
 const EXTRA = `presence: {enabled: true, last_active_granularity: 30s, idle_timeout: 60s}
@@ -132,6 +133,9 @@ describe('with the budget of a city', () => {
     const city = await City.start(t);
     const [stays, reference] = [await city.resident(), await city.resident()];
     const socket = await goOnline(city.server, stays);
+    // As the page does: without a beat the lease of his session ends, and he has gone.
+    const beats = setInterval(() => socket.send({ event: 'presence.heartbeat' }), BEAT_MS);
+    t.after(() => clearInterval(beats));
     closing(t, socket);
     await city.untilSeen(stays, 'online');
     // Told once, by nobody who repeats it: how long the homeserver remembers.
