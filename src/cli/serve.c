@@ -73,7 +73,7 @@ static void stop_process(struct dc_process *p, int exit_code)
     p->awaited = 1;
     dc_process_migrate_stop(p);
     if (p->ctx.ws != NULL) {
-        dc_ws_hub_shutdown(p->ctx.ws);
+        dc_ws_hub_shutdown(p->ctx.ws, p->public_server);
     }
     if (p->ctx.sse != NULL) {
         dc_sse_hub_shutdown(p->ctx.sse);

@@ -68,13 +68,14 @@ struct dc_conn {
     dc_place place;            /* of its address among the server's connections */
     int fd;                    /* -1 once it is closing */
     uint16_t member_count;
-    uint16_t peer_family;    /* AF_INET or AF_INET6; AF_UNSPEC: something else */
-    bool has_pending;        /* the mode's stream has bytes for the end of this turn (stream.c) */
-    bool has_sent;           /* something was sent since the mode cleared it */
-    bool is_closing;         /* uv_close has been called */
-    bool close_when_flushed; /* nothing more is sent or given to on_data */
-    bool is_reading;
-    unsigned char peer[16]; /* its address, 4 or 16 bytes: the kernel forgets it with a reset */
+    uint16_t peer_family; /* AF_INET or AF_INET6; AF_UNSPEC: something else */
+    /* One byte, so that an IPv4 connection fits into 264. */
+    bool has_pending : 1;        /* the mode's stream has bytes for the end of this turn */
+    bool has_sent : 1;           /* something was sent since the mode cleared it */
+    bool is_closing : 1;         /* uv_close has been called */
+    bool close_when_flushed : 1; /* nothing more is sent or given to on_data */
+    bool is_reading : 1;
+    unsigned char peer[]; /* its address, 4 or 16 bytes: the kernel forgets it with a reset */
 };
 
 /* Takes over the accepted non-blocking socket and starts reading; peer is what accept() has given.

@@ -215,7 +215,7 @@ static void prefetch(const struct dc_topic *t, uint32_t pos)
     if (t->member_count - pos > PREFETCH) {
         const struct dc_conn *c = t->seats[pos + PREFETCH].conn;
         __builtin_prefetch(&c->host);
-        __builtin_prefetch(&c->is_reading);
+        __builtin_prefetch(c->peer); /* beside the flags */
     }
 }
 

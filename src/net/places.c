@@ -8,13 +8,12 @@
 
 #define MIN_SLOTS 64
 
-struct slot {
-    uint64_t hash; /* 0: free */
-    uint32_t held;
-};
+/* A slot: the hash of its key, and below it how many places that holds; 0: free. */
+#define HELD_MASK (((uint64_t)1 << 24) - 1)
+_Static_assert(DC_PLACES_MAX <= HELD_MASK, "a slot counts so far");
 
 struct dc_places {
-    struct slot *slots;
+    uint64_t *slots;
     size_t cap, count; /* cap is 0 or a power of two, at most three quarters of it are in use */
     uint64_t seed[2];
     uint32_t max_each;
@@ -23,6 +22,7 @@ struct dc_places {
 struct dc_places *dc_places_create(uint32_t max_each)
 {
     struct dc_places *p = dc_calloc(1, sizeof(*p));
+    DC_ASSERT(max_each <= DC_PLACES_MAX);
     p->max_each = max_each;
     dc_random_fill(NULL, p->seed, sizeof(p->seed));
     return p;
@@ -41,11 +41,21 @@ size_t dc_places_count(const struct dc_places *p)
     return p->count;
 }
 
+static uint64_t hash_of(uint64_t slot)
+{
+    return slot & ~HELD_MASK;
+}
+
+static size_t home_of(const struct dc_places *p, uint64_t hash)
+{
+    return (size_t)(hash >> 24) & (p->cap - 1);
+}
+
 /* The slot of hash, or the free one where it would stand; cap is not 0. */
 static size_t find(const struct dc_places *p, uint64_t hash)
 {
-    size_t at = (size_t)hash & (p->cap - 1);
-    while (p->slots[at].hash != 0 && p->slots[at].hash != hash) {
+    size_t at = home_of(p, hash);
+    while (p->slots[at] != 0 && hash_of(p->slots[at]) != hash) {
         at = (at + 1) & (p->cap - 1);
     }
     return at;
@@ -59,7 +69,7 @@ static bool reserve(struct dc_places *p)
     }
     size_t cap = p->cap == 0 ? MIN_SLOTS : p->cap * 2;
     size_t size;
-    struct slot *slots = dc_mul_size(cap, sizeof(*slots), &size) ? dc_try_alloc(size) : NULL;
+    uint64_t *slots = dc_mul_size(cap, sizeof(*slots), &size) ? dc_try_alloc(size) : NULL;
     if (slots == NULL) {
         return false;
     }
@@ -68,8 +78,8 @@ static bool reserve(struct dc_places *p)
     p->slots = slots;
     p->cap = cap;
     for (size_t i = 0; i < old.cap; i++) {
-        if (old.slots[i].hash != 0) {
-            p->slots[find(p, old.slots[i].hash)] = old.slots[i];
+        if (old.slots[i] != 0) {
+            p->slots[find(p, hash_of(old.slots[i]))] = old.slots[i];
         }
     }
     dc_free(old.slots);
@@ -82,18 +92,17 @@ bool dc_places_take(struct dc_places *p, struct dc_slice key, dc_place *out)
     if (p->max_each == 0) {
         return true;
     }
-    uint64_t hash = dc_siphash13(p->seed, key);
-    hash += hash == 0; /* 0 is no place */
+    uint64_t hash = hash_of(dc_siphash13(p->seed, key));
+    hash = hash != 0 ? hash : HELD_MASK + 1; /* 0 is no place */
     if (!reserve(p)) {
         return false;
     }
-    struct slot *slot = &p->slots[find(p, hash)];
-    if (slot->held >= p->max_each) {
+    uint64_t *slot = &p->slots[find(p, hash)];
+    if ((*slot & HELD_MASK) >= p->max_each) {
         return false;
     }
-    p->count += slot->hash == 0;
-    slot->hash = hash;
-    slot->held++;
+    p->count += *slot == 0;
+    *slot = (*slot == 0 ? hash : *slot) + 1;
     *out = hash;
     return true;
 }
@@ -102,14 +111,14 @@ bool dc_places_take(struct dc_places *p, struct dc_slice key, dc_place *out)
 static void fill_gap(struct dc_places *p, size_t gap)
 {
     size_t mask = p->cap - 1;
-    for (size_t at = (gap + 1) & mask; p->slots[at].hash != 0; at = (at + 1) & mask) {
-        size_t home = (size_t)p->slots[at].hash & mask;
+    for (size_t at = (gap + 1) & mask; p->slots[at] != 0; at = (at + 1) & mask) {
+        size_t home = home_of(p, p->slots[at]);
         if (((at - home) & mask) >= ((at - gap) & mask)) {
             p->slots[gap] = p->slots[at];
             gap = at;
         }
     }
-    p->slots[gap] = (struct slot){0};
+    p->slots[gap] = 0;
 }
 
 void dc_places_leave(struct dc_places *p, dc_place *place)
@@ -118,9 +127,9 @@ void dc_places_leave(struct dc_places *p, dc_place *place)
         return;
     }
     size_t at = find(p, *place);
-    DC_ASSERT(p->slots[at].hash == *place && p->slots[at].held > 0);
+    DC_ASSERT(hash_of(p->slots[at]) == *place && (p->slots[at] & HELD_MASK) > 0);
     *place = 0;
-    if (--p->slots[at].held == 0) {
+    if ((--p->slots[at] & HELD_MASK) == 0) {
         p->count--;
         fill_gap(p, at);
     }

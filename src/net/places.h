@@ -1,7 +1,8 @@
 /* How many of something each key has, and the limit of that: sockets of a user, connections of an
- * address.  Keys are remembered by a 64-bit hash under a seed of the table (they come from
- * strangers): 16 bytes for each key that holds a place, whatever its length.  Two keys with one
- * hash, of which a city of millions has none, would share their places. Pure: nothing calls back.
+ * address.  Keys are remembered by 40 bits of a hash under a seed of the table (they come from
+ * strangers): 11 to 21 bytes for each key that holds a place, whatever its length.  Two keys with
+ * one hash, which a million keys hardly have among them, share their places. Pure: nothing calls
+ * back.
  */
 #ifndef DC_NET_PLACES_H
 #define DC_NET_PLACES_H
@@ -9,7 +10,8 @@
 #include "base/slice.h"
 
 struct dc_places;
-/* max_each 0: no limit, and nothing is counted. */
+/* max_each 0: no limit, and nothing is counted; DC_PLACES_MAX at most. */
+#define DC_PLACES_MAX 10000000u
 struct dc_places *dc_places_create(uint32_t max_each);
 /* NULL is allowed; places that are still held are forgotten. */
 void dc_places_destroy(struct dc_places *p);

@@ -40,8 +40,9 @@ struct dc_ws_hub; /* timers and options shared by all sockets of a loop */
 DC_MUST_USE enum dc_status dc_ws_hub_create(struct dc_loop *loop, const struct dc_ws_opts *opts,
                                             struct dc_log *log, struct dc_metrics *metrics,
                                             struct dc_ws_hub **out, struct dc_error *err);
-/* Closes every socket with 1001; free with destroy after the servers have stopped. */
-void dc_ws_hub_shutdown(struct dc_ws_hub *h);
+/* Takes no more sockets and closes those of s with 1001 (NULL: there is none); free with destroy
+ * after the servers have stopped. */
+void dc_ws_hub_shutdown(struct dc_ws_hub *h, struct dc_server *s);
 void dc_ws_hub_destroy(struct dc_ws_hub *h);
 
 /* Checks handshake headers and Origin (400, 403, 426 answered; 503 after shutdown), answers 101 and

@@ -64,7 +64,7 @@ static void let_go(struct dc_city_pages *pages, struct dc_slice user_id, struct 
     }
     DC_LIST_FOREACH (it, &page->sockets) {
         struct dc_socket *s = DC_LIST_ENTRY(it, struct dc_socket, page_link);
-        if (dc_slice_eq(s->session.user_id, user_id)) {
+        if (dc_slice_eq(dc_session_user_id(&s->session), user_id)) {
             dc_session_close(pages->city, &s->session);
         }
     }

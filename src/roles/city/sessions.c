@@ -116,10 +116,10 @@ static void tell_session(struct dc_city *city, const struct dc_session *s, const
     int n = snprintf(id, sizeof(id), "%s-%llu", city->gateway_id, (unsigned long long)s->number);
     DC_ASSERT(n > 0 && (size_t)n < sizeof(id));
     const struct event e = {.op = op_z,
-                            .status = activity_name(s->activity),
+                            .status = activity_name((enum dc_session_activity)s->activity),
                             .session_id = dc_slice_z(id),
-                            .user_id = s->user_id,
-                            .username = s->username,
+                            .user_id = dc_session_user_id(s),
+                            .username = dc_session_username(s),
                             .room = s->room};
     (void)tell(city, &e); /* logged; the next beat carries all of it again */
 }
@@ -240,10 +240,28 @@ void dc_sessions_destroy(struct dc_city_sessions *ss)
 
 /* --- one session --- */
 
-void dc_session_init(struct dc_city *city, struct dc_session *s)
+void dc_session_init(struct dc_city *city, struct dc_session *s, struct dc_slice user_id,
+                     struct dc_slice username)
 {
     dc_list_init(&s->link);
     s->number = ++city->next_session;
+    dc_session_name(s, user_id, username);
+}
+
+void dc_session_name(struct dc_session *s, struct dc_slice user_id, struct dc_slice username)
+{
+    DC_ASSERT(!s->is_live && user_id.len <= UINT16_MAX && username.len <= UINT16_MAX);
+    char *names = dc_alloc(user_id.len + username.len + 1);
+    if (user_id.len > 0) {
+        memcpy(names, user_id.ptr, user_id.len);
+    }
+    if (username.len > 0) {
+        memcpy(names + user_id.len, username.ptr, username.len);
+    }
+    dc_free(s->names); /* the slices may point into it */
+    s->names = names;
+    s->user_id_len = (uint16_t)user_id.len;
+    s->username_len = (uint16_t)username.len;
 }
 
 /* Once for each change: the key is a service to others, and comes back with the next beat. */
@@ -301,13 +319,14 @@ static void renew(struct dc_city *city, struct dc_session *s)
         dc_list_push_back(&city->sessions->live, &s->link);
     }
     tell_session(city, s, "beat");
-    keep_lease_key(city, s->user_id);
+    keep_lease_key(city, dc_session_user_id(s));
 }
 
 void dc_session_beat(struct dc_city *city, struct dc_session *s, enum dc_session_activity activity)
 {
-    if (s->activity != activity || !has_beaten_within(city, s, lease_ms(city) / BEATS_IN_A_LEASE)) {
-        s->activity = activity;
+    if (s->activity != (uint8_t)activity ||
+        !has_beaten_within(city, s, lease_ms(city) / BEATS_IN_A_LEASE)) {
+        s->activity = (uint8_t)activity;
         renew(city, s);
     }
 }
@@ -347,6 +366,13 @@ void dc_session_close(struct dc_city *city, struct dc_session *s)
         dc_list_remove(&s->link);
         s->is_live = false;
     }
+}
+
+void dc_session_deinit(struct dc_city *city, struct dc_session *s)
+{
+    dc_session_close(city, s);
+    dc_free(s->names);
+    s->names = NULL;
 }
 
 enum dc_status dc_sessions_http_member(struct dc_city *city, struct dc_slice user_id,

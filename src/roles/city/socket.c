@@ -42,7 +42,7 @@ void dc_socket_error(struct dc_socket *s, const struct dc_error *err, struct dc_
     dc_strbuf_free(&out);
     char buf[DC_ADDRESS_MAX];
     DC_LOG_INFO_EVENT(s->city->ctx->log, "city.frame_refused",
-                      DC_LF_T("user_id", s->session.user_id),
+                      DC_LF_T("user_id", dc_session_user_id(&s->session)),
                       DC_LF_T("address", dc_ws_address(s->ws, buf)), DC_LF_ERR(err));
 }
 
@@ -68,26 +68,26 @@ static void send_pong(struct dc_socket *s, const char *key_z)
 
 static bool is_within_budget(struct dc_socket *s)
 {
-    struct dc_mono now = dc_loop_now(s->city->ctx->loop);
-    if (now.ms - s->window.ms >= 1000) {
-        s->window = now;
-        s->window_frames = 0;
+    uint32_t now_ms = (uint32_t)dc_loop_now(s->city->ctx->loop).ms;
+    if (now_ms - s->window_ms >= 1000) {
+        s->window_ms = now_ms;
+        s->n_frames = 0;
     }
-    s->window_frames++;
-    if (s->window_frames <= DC_SOCKET_FRAMES_PER_S) {
+    s->n_frames++; /* closed long before it is full */
+    if (s->n_frames <= DC_SOCKET_FRAMES_PER_S) {
         return true;
     }
-    if (s->window_frames > 2 * DC_SOCKET_FRAMES_PER_S) {
+    if (s->n_frames > 2 * DC_SOCKET_FRAMES_PER_S) {
         char buf[DC_ADDRESS_MAX];
         DC_LOG_WARN_EVENT(s->city->ctx->log, "city.socket_flood",
-                          DC_LF_T("user_id", s->session.user_id),
+                          DC_LF_T("user_id", dc_session_user_id(&s->session)),
                           DC_LF_T("address", dc_ws_address(s->ws, buf)));
         dc_ws_close(s->ws, DC_WS_RATE_LIMITED, DC_S("rate_limited"));
         return false;
     }
     struct dc_error err = {0};
     (void)dc_fail(&err, DC_LIMIT, 0, "too many frames");
-    dc_socket_error(s, &err, DC_SLICE_NULL, (uint64_t)(s->window.ms + 1000 - now.ms));
+    dc_socket_error(s, &err, DC_SLICE_NULL, 1000 - (now_ms - s->window_ms));
     return false;
 }
 
@@ -108,7 +108,7 @@ void dc_socket_control(struct dc_socket *s)
 bool dc_socket_may_tell(struct dc_socket *s)
 {
     struct dc_error err = {0};
-    uint64_t wait_ms = dc_city_presence_wait_ms(s->city, s->session.user_id);
+    uint64_t wait_ms = dc_city_presence_wait_ms(s->city, dc_session_user_id(&s->session));
     if (wait_ms > 0) {
         (void)dc_fail(&err, DC_LIMIT, 0, "too much coming and going, try again a little later");
         dc_socket_error(s, &err, DC_SLICE_NULL, wait_ms);
@@ -168,25 +168,10 @@ bool dc_socket_input(struct dc_socket *s, const struct dc_field *fields, size_t 
 }
 
 /* The session's texts: a token's are bounded by its length, a claim's by the rules of ids. */
-static void set_names(struct dc_socket *s, struct dc_slice user_id, struct dc_slice username)
-{
-    char *names = dc_alloc(user_id.len + username.len + 1);
-    if (user_id.len > 0) {
-        memcpy(names, user_id.ptr, user_id.len);
-    }
-    if (username.len > 0) {
-        memcpy(names + user_id.len, username.ptr, username.len);
-    }
-    dc_free(s->names);
-    s->names = names;
-    s->session.user_id = dc_slice_make(names, user_id.len);
-    s->session.username = dc_slice_make(names + user_id.len, username.len);
-}
-
 bool dc_socket_is_author(struct dc_socket *s, struct dc_slice author, struct dc_slice key)
 {
     struct dc_error err = {0};
-    const struct dc_identity who = {.user_id = s->session.user_id};
+    const struct dc_identity who = {.user_id = dc_session_user_id(&s->session)};
     if (dc_identity_is(&who, author, &err)) {
         return true;
     }
@@ -198,8 +183,8 @@ bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed, struct dc_sli
 {
     struct dc_error err = {0};
     struct dc_arena arena;
-    struct dc_identity who = {.user_id = s->session.user_id,
-                              .username = s->session.username,
+    struct dc_identity who = {.user_id = dc_session_user_id(&s->session),
+                              .username = dc_session_username(&s->session),
                               .expires_at = s->expires_at,
                               .is_verified = s->is_verified};
     bool is_settled = s->is_bound || s->session.is_live;
@@ -217,7 +202,7 @@ bool dc_socket_claim(struct dc_socket *s, struct dc_slice claimed, struct dc_sli
     if (!is_his) {
         dc_socket_error(s, &err, key, 0);
     } else if (!s->is_verified) {
-        set_names(s, who.user_id, who.username);
+        dc_session_name(&s->session, who.user_id, who.username);
         s->is_bound = claimed.len > 0;
     }
     dc_arena_free(&arena);
@@ -280,8 +265,7 @@ static void init(struct dc_socket *s, struct dc_city *city, const struct dc_iden
     s->city = city;
     s->is_verified = who->is_verified;
     s->expires_at = who->expires_at;
-    dc_session_init(city, &s->session);
-    set_names(s, who->user_id, who->username);
+    dc_session_init(city, &s->session, who->user_id, who->username);
 }
 
 /* What is no key is no page. */
@@ -328,15 +312,14 @@ bool dc_socket_open(struct dc_socket *s, struct dc_city *city, struct dc_http_re
     if (s->ws == NULL) {
         dc_page_leave(city->pages, s);
         dc_places_leave(city->sockets, &s->place);
-        dc_free(s->names);
+        dc_session_deinit(city, &s->session);
     }
     return s->ws != NULL;
 }
 
 void dc_socket_deinit(struct dc_socket *s)
 {
-    dc_session_close(s->city, &s->session);
+    dc_session_deinit(s->city, &s->session);
     dc_page_leave(s->city->pages, s);
     dc_places_leave(s->city->sockets, &s->place);
-    dc_free(s->names);
 }

@@ -16,16 +16,16 @@ struct dc_socket {
     struct dc_session session;
     struct dc_page *page; /* pages.h; NULL: none */
     struct dc_list page_link;
-    char *names;                /* user_id and username of the session, one piece */
     struct dc_topic *cursor_of; /* error and pong frames carry its cursor; NULL: none */
     uint64_t replayed_to;       /* while is_replaying: the client's own place in cursor_of */
-    bool is_replaying;
-    bool is_bound;    /* without a token: it has said who it is, for good */
-    bool is_verified; /* by a token, valid until expires_at */
-    uint32_t window_frames;
-    struct dc_mono window;
     struct dc_utc expires_at;
-    dc_place place; /* among the sockets of its user, when that is verified */
+    dc_place place;     /* among the sockets of its user, when that is verified */
+    uint32_t window_ms; /* when the second began in which frames are counted; wraps */
+    uint16_t n_frames;  /* in it */
+    bool is_replaying : 1;
+    bool is_bound : 1;    /* without a token: it has said who it is, for good */
+    bool is_verified : 1; /* by a token, valid until expires_at */
+    bool has_beaten : 1;  /* by a frame of the presence stream */
 };
 
 /* First half of every socket route: 426 without an upgrade; identifies; reads ?page=; accepts;

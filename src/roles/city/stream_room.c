@@ -384,7 +384,7 @@ static void message_send(struct room_socket *s, const json_t *object)
     if (!read_message(s, object, &f)) {
         return;
     }
-    uint64_t wait_ms = dc_city_message_wait_ms(city, s->base.session.user_id);
+    uint64_t wait_ms = dc_city_message_wait_ms(city, dc_session_user_id(&s->base.session));
     if (wait_ms > 0) {
         (void)dc_fail(&err, DC_LIMIT, 0, "too many messages, try again a little later");
         dc_socket_error(&s->base, &err, f.idempotency_key, wait_ms);
@@ -397,8 +397,8 @@ static void message_send(struct room_socket *s, const json_t *object)
         send->key = dc_slice_make(send->key_text, f.idempotency_key.len);
     }
     const struct dc_message_draft draft = {.room = s->room,
-                                           .user_id = s->base.session.user_id,
-                                           .username = s->base.session.username,
+                                           .user_id = dc_session_user_id(&s->base.session),
+                                           .username = dc_session_username(&s->base.session),
                                            .body = f.body,
                                            .idempotency_key = f.idempotency_key};
     if (dc_city_message_send(city, &draft, on_sent, send, &err) != DC_OK) {
@@ -439,8 +439,8 @@ static void echo_join(struct room_socket *s)
     dc_jsonw_object(&w);
     dc_jsonw_key_text(&w, "event", DC_S("room.join"));
     dc_jsonw_key_text(&w, "room_id", s->room->row.id);
-    dc_jsonw_key_text(&w, "user_id", s->base.session.user_id);
-    dc_jsonw_key_text(&w, "username", s->base.session.username);
+    dc_jsonw_key_text(&w, "user_id", dc_session_user_id(&s->base.session));
+    dc_jsonw_key_text(&w, "username", dc_session_username(&s->base.session));
     dc_socket_send(&s->base, &w);
     dc_strbuf_free(&out);
 }
@@ -458,7 +458,7 @@ static void join_or_leave(struct room_socket *s, const json_t *object, bool join
         return;
     }
     dc_session_join(s->base.city, &s->base.session, s->room);
-    if (dc_people_is_member(s->room, s->base.session.user_id)) {
+    if (dc_people_is_member(s->room, dc_session_user_id(&s->base.session))) {
         echo_join(s);
     }
 }

@@ -255,7 +255,7 @@ static void shutdown_closes_every_socket_with_1001(void **state)
     for (size_t i = 0; i < 3; i++) {
         c[i] = client_connect(fx, &p[i]);
     }
-    dc_ws_hub_shutdown(fx->ws_hub);
+    dc_ws_hub_shutdown(fx->ws_hub, fx->server);
     for (size_t i = 0; i < 3; i++) {
         PUMP_UNTIL(fx, c[i]->close_code == DC_WS_GOING_AWAY);
         client_send_frame(fx, c[i], true, DC_WS_CLOSE, DC_S("\x03\xe9"));

@@ -141,7 +141,7 @@ static void frames_that_come_with_the_handshake_are_not_lost(void **state)
 static void a_server_that_stops_accepts_no_socket(void **state)
 {
     struct fixture *fx = *state;
-    dc_ws_hub_shutdown(fx->ws_hub);
+    dc_ws_hub_shutdown(fx->ws_hub, fx->server);
     struct client *c = client_open(fx, 0);
     client_send(fx, c, DC_S(FX_UPGRADE));
     PUMP_UNTIL(fx, c->has_head);

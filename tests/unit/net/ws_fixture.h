@@ -432,7 +432,7 @@ static inline void fx_close(struct fixture *fx)
     for (size_t i = 0; i < fx->n_clients; i++) {
         client_close(&fx->clients[i]);
     }
-    dc_ws_hub_shutdown(fx->ws_hub);
+    dc_ws_hub_shutdown(fx->ws_hub, fx->server);
     dc_sse_hub_shutdown(fx->sse_hub);
     dc_server_stop(fx->server, 5000, fx_on_stopped, fx);
     PUMP_UNTIL(fx, fx->is_stopped);

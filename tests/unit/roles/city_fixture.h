@@ -185,9 +185,7 @@ static inline void rig_publish(struct rig *r, const char *subject, const char *p
 static inline void open_session(struct rig *r, struct dc_session *s, const char *user_id)
 {
     *s = (struct dc_session){0};
-    dc_session_init(r->city, s);
-    s->user_id = dc_slice_z(user_id);
-    s->username = DC_S("Somebody");
+    dc_session_init(r->city, s, dc_slice_z(user_id), DC_S("Somebody"));
 }
 
 #endif

@@ -385,9 +385,7 @@ struct visitor *visit(struct cluster *c, size_t gateway, const char *user_id, co
     struct visitor *v = &c->visitors[c->n_visitors++];
     snprintf(v->id, sizeof(v->id), "%s", user_id);
     v->gateway = &c->gateways[gateway];
-    dc_session_init(&v->gateway->city, &v->session);
-    v->session.user_id = dc_slice_z(v->id);
-    v->session.username = DC_S("Somebody");
+    dc_session_init(&v->gateway->city, &v->session, dc_slice_z(v->id), DC_S("Somebody"));
     v->is_beating = true;
     dc_session_beat(&v->gateway->city, &v->session, DC_SESSION_ONLINE);
     if (slug != NULL) {
@@ -399,7 +397,7 @@ struct visitor *visit(struct cluster *c, size_t gateway, const char *user_id, co
 void leave(struct visitor *v)
 {
     v->is_beating = false;
-    dc_session_close(&v->gateway->city, &v->session);
+    dc_session_deinit(&v->gateway->city, &v->session);
 }
 
 static void on_beats(struct dc_timer *t)

@@ -157,10 +157,10 @@ static void who_joins_is_listed_and_counted_until_he_leaves(void **state)
     dc_session_leave(r->city, &a); /* again is harmless */
     RUN_UNTIL(r, room->people.online_count == 1);
     assert_people(room, "u_b:online;");
-    dc_session_close(r->city, &b);
+    dc_session_deinit(r->city, &b);
     RUN_UNTIL(r, room->people.online_count == 0); /* after the grace */
     assert_people(room, "");
-    dc_session_close(r->city, &a);
+    dc_session_deinit(r->city, &a);
 }
 
 static void two_sessions_of_a_person_are_one_member(void **state)
@@ -185,9 +185,9 @@ static void two_sessions_of_a_person_are_one_member(void **state)
     RUN_UNTIL(r, left.n == 1);
     barrier(r);
     assert_people(room, "u_other:online;");
-    dc_session_close(r->city, &first);
-    dc_session_close(r->city, &second);
-    dc_session_close(r->city, &other);
+    dc_session_deinit(r->city, &first);
+    dc_session_deinit(r->city, &second);
+    dc_session_deinit(r->city, &other);
     dc_bus_unsubscribe(left.sub);
 }
 
@@ -212,8 +212,8 @@ static void a_room_socket_does_not_hide_that_its_person_is_away(void **state)
     dc_session_beat(r->city, &presence, DC_SESSION_ONLINE);
     RUN_UNTIL(r, room->people.away_count == 0);
     assert_counts(room, 1, 0);
-    dc_session_close(r->city, &in_room);
-    dc_session_close(r->city, &presence);
+    dc_session_deinit(r->city, &in_room);
+    dc_session_deinit(r->city, &presence);
 }
 
 static void typing_shows_and_ends_with_the_membership(void **state)
@@ -236,7 +236,7 @@ static void typing_shows_and_ends_with_the_membership(void **state)
     RUN_UNTIL(r, room->people.online_count == 0);
     assert_typing(room, "");
     assert_int_equal(room->people.typing_count, 0);
-    dc_session_close(r->city, &s);
+    dc_session_deinit(r->city, &s);
 }
 
 static void first_frames_are_made_once_for_each_state(void **state)
@@ -263,7 +263,7 @@ static void first_frames_are_made_once_for_each_state(void **state)
     dc_people_repeat(people, DC_S("u_a"));
     dc_people_repeat(people, DC_S("u_nobody"));
     assert_int_equal(dc_topic_offset(dc_people_users_topic(people)), before + 1);
-    dc_session_close(r->city, &s);
+    dc_session_deinit(r->city, &s);
     RUN_UNTIL(r, dc_topic_offset(dc_people_users_topic(people)) > before + 1);
     object = frame_json(bulk_of(r));
     assert_int_equal(json_array_size(json_object_get(object, "users")), 0);
@@ -481,7 +481,7 @@ static void who_joined_over_http_stays_while_he_beats_anywhere(void **state)
     assert_int_equal(
         dc_sessions_http_member(r->city, DC_S("u_holder"), DC_S("Holder"), room, false), DC_OK);
     RUN_UNTIL(r, holder_left.n == 1);
-    dc_session_close(r->city, &presence);
+    dc_session_deinit(r->city, &presence);
     dc_timer_close(&beating.timer, on_beating_closed);
     RUN_UNTIL(r, beating.is_closed);
     dc_bus_unsubscribe(marker_left.sub);
@@ -505,7 +505,7 @@ static void a_new_aggregator_is_told_everything_again(void **state)
     dc_session_leave(r->city, &s); /* it knows of the membership, or nobody would leave */
     RUN_UNTIL(r, room->people.online_count == 0);
     assert_people(room, "");
-    dc_session_close(r->city, &s);
+    dc_session_deinit(r->city, &s);
     dc_bus_unsubscribe(announced.sub);
 }
 
@@ -549,7 +549,7 @@ static void a_lease_that_ends_is_told_within_a_second_and_not_before(void **stat
     dc_bus_unsubscribe(gone.sub);
     dc_timer_close(&before.timer, NULL);
     dc_timer_close(&second.timer, NULL);
-    dc_session_close(r->city, &s);
+    dc_session_deinit(r->city, &s);
 }
 
 static void a_beat_brings_back_a_membership_that_was_lost(void **state)
@@ -567,7 +567,7 @@ static void a_beat_brings_back_a_membership_that_was_lost(void **state)
     dc_session_alive(r->city, &s);
     RUN_UNTIL(r, room->people.online_count == 1);
     assert_people(room, "u_a:online;");
-    dc_session_close(r->city, &s);
+    dc_session_deinit(r->city, &s);
     dc_bus_unsubscribe(left.sub);
 }
 
@@ -587,7 +587,7 @@ static void beats_without_news_are_told_seldom(void **state)
     dc_session_beat(r->city, &s, DC_SESSION_AWAY); /* news */
     barrier(r);
     assert_int_equal(beats.n, 2);
-    dc_session_close(r->city, &s);
+    dc_session_deinit(r->city, &s);
     dc_bus_unsubscribe(beats.sub);
 }
 
@@ -607,7 +607,7 @@ static void a_user_id_that_no_subject_can_hold_is_published_all_the_same(void **
     const json_t *user = json_array_get(json_object_get(object, "users"), 0);
     assert_true(dc_slice_eq(dc_json_text(user, "user_id"), dc_slice_z(user_id)));
     json_decref(object);
-    dc_session_close(r->city, &s);
+    dc_session_deinit(r->city, &s);
 }
 
 /* A thousand people come to one room in a moment: a browser on the presence stream gets a frame for
