@@ -233,6 +233,9 @@ enum dc_status dc_process_open_backends(struct dc_process *p, struct dc_error *e
                                   .health = p->db_health};
     const struct dc_kv_opts kv = {.url = s->redis_url,
                                   .password = s->redis_password,
+                                  .tls_ca_file = s->redis_tls_ca_file,
+                                  .tls_cert_file = s->redis_tls_cert_file,
+                                  .tls_key_file = s->redis_tls_key_file,
                                   .deadline_ms = KV_DEADLINE_MS,
                                   .max_keys = KV_MAX_KEYS,
                                   .log = ctx->log,

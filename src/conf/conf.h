@@ -55,6 +55,9 @@ struct dc_settings {
     const char *database_url;
     const char *redis_url;
     const char *redis_password;
+    const char *redis_tls_ca_file;
+    const char *redis_tls_cert_file;
+    const char *redis_tls_key_file;
     const char *nats_url;
     int64_t nats_replicas;
     const char *nats_credentials_file;

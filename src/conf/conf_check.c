@@ -53,14 +53,11 @@ const char *dc_check_postgres_url(struct dc_slice text)
 
 const char *dc_check_redis_url(struct dc_slice text)
 {
-    if (dc_slice_starts(text, DC_S("rediss://")) ||
-        dc_slice_starts(text, DC_S("rediss+sentinel://"))) {
-        return "asks for TLS, which the Redis client of this program cannot do: run stunnel beside "
-               "it and give its address as redis://";
-    }
-    return take_scheme(&text, DC_S("redis://"), DC_S("redis+sentinel://"))
+    return take_scheme(&text, DC_S("redis://"), DC_S("redis+sentinel://")) ||
+                   take_scheme(&text, DC_S("rediss://"), DC_S("rediss+sentinel://"))
                ? NULL
-               : "does not start with redis:// or redis+sentinel://";
+               : "does not start with redis:// or redis+sentinel:// (TLS: rediss://, "
+                 "rediss+sentinel://)";
 }
 
 const char *dc_check_nats_url(struct dc_slice text)

@@ -10,7 +10,7 @@ const char *dc_check_address(struct dc_slice text);
 /* Comma-separated addresses and prefixes, as base/address.h takes them. */
 const char *dc_check_address_list(struct dc_slice text);
 const char *dc_check_postgres_url(struct dc_slice text);
-/* redis:// or redis+sentinel://; the rest is told by kv/kv.h.  TLS has a reason of its own. */
+/* redis:// or redis+sentinel://, rediss:// or rediss+sentinel://; the rest is told by kv/kv.h. */
 const char *dc_check_redis_url(struct dc_slice text);
 /* A comma-separated list; only the first needs nats:// or tls://. */
 const char *dc_check_nats_url(struct dc_slice text);

@@ -35,9 +35,14 @@ struct dc_kv;
 struct dc_kv_opts {
     /* NULL: memory; redis://[user:password@]host[:6379][/db]; through Sentinel
      * redis+sentinel://[user:password@]host[:26379],host,.../master-name[?db=0
-     * &sentinel_password=...].  DC_CONFIG for anything else, naming REDIS_URL. */
+     * &sentinel_password=...]; with TLS rediss:// and rediss+sentinel://.  DC_CONFIG for anything
+     * else, naming REDIS_URL. */
     const char *url;
     const char *password; /* of the server when the URL has none; NULL allowed */
+    /* Only with TLS, else DC_CONFIG.  Read when the store is opened; NULL allowed. */
+    const char *tls_ca_file;   /* whom to trust instead of the system's authorities */
+    const char *tls_cert_file; /* our certificate, with tls_key_file */
+    const char *tls_key_file;
     uint64_t deadline_ms; /* of a call, and of an attempt to connect; 0: 5 s */
     size_t max_keys; /* memory: further new keys, leases and members are DC_LIMIT; 0: a million */
     struct dc_log *log;
@@ -47,8 +52,9 @@ struct dc_kv_opts {
 DC_MUST_USE enum dc_status dc_kv_open(struct dc_loop *loop, const struct dc_kv_opts *opts,
                                       struct dc_kv **out, struct dc_error *err);
 /* ready runs once, in a later turn: DC_OK when the store works for the first time, DC_CONFIG when
- * it can never work as configured (refused login, no such database, no such master name; it goes on
- * trying nevertheless).  Not after dc_kv_close(). */
+ * it can never work as configured (refused login, no such database, no such master name, TLS on one
+ * side only, a certificate that is refused; it goes on trying nevertheless).  Not after
+ * dc_kv_close(). */
 void dc_kv_on_ready(struct dc_kv *kv, void (*ready)(void *data, const struct dc_error *err),
                     void *data);
 /* Running calls end with DC_CANCELED; closed runs last.  Calls made after it are DC_CLOSED. */

@@ -333,11 +333,32 @@ void redis_check_closed(struct redis *r)
     }
     dc_turn_cancel(&r->turn);
     dc_redis_url_free(&r->url);
+    dc_redis_tls_ctx_free(r->tls);
     dc_free(r->host);
     dc_kv_closed(&r->kv);
 }
 
 static const struct dc_kv_backend redis_backend = {redis_submit, redis_close};
+
+static enum dc_status open_tls(const struct dc_kv_opts *opts, bool is_tls,
+                               struct dc_redis_tls_ctx **out, struct dc_error *err)
+{
+    const struct dc_redis_tls_opts files = {opts->tls_ca_file, opts->tls_cert_file,
+                                            opts->tls_key_file};
+
+    *out = NULL;
+    if (is_tls) {
+        return dc_redis_tls_ctx_create(&files, out, err);
+    }
+    /* Who set them thinks that nobody can listen. */
+    if (files.ca_file != NULL || files.cert_file != NULL || files.key_file != NULL) {
+        return dc_fail(err, DC_CONFIG, 0, "%s is set, but REDIS_URL does not say rediss://",
+                       files.ca_file != NULL     ? "REDIS_TLS_CA_FILE"
+                       : files.cert_file != NULL ? "REDIS_TLS_CERT_FILE"
+                                                 : "REDIS_TLS_KEY_FILE");
+    }
+    return DC_OK;
+}
 
 enum dc_status dc_kv_redis_open(struct dc_loop *loop, const struct dc_kv_opts *opts,
                                 struct dc_kv **out, struct dc_error *err)
@@ -348,9 +369,16 @@ enum dc_status dc_kv_redis_open(struct dc_loop *loop, const struct dc_kv_opts *o
     if (st != DC_OK) {
         return st;
     }
+    struct dc_redis_tls_ctx *tls = NULL;
+    st = open_tls(opts, url.is_tls, &tls, err);
+    if (st != DC_OK) {
+        dc_redis_url_free(&url);
+        return st;
+    }
     struct redis *r = dc_calloc(1, sizeof(*r));
     dc_kv_init(&r->kv, &redis_backend, loop, opts);
     r->url = url;
+    r->tls = tls;
     r->deadline_ms = opts->deadline_ms != 0 ? opts->deadline_ms : DEADLINE_DEFAULT_MS;
     r->seconds = dc_metrics_histogram(opts->metrics, "daarion_kv_call_seconds", NULL,
                                       "From the call to its answer");

@@ -34,8 +34,10 @@ static void attempt_failed(struct redis *r, const struct dc_error *err)
     wait_a_while(r);
     dc_health_set(r->kv.health, DC_HEALTH_DEGRADED, dc_error_text(err));
     if (is_wrong) {
-        struct dc_error named;
-        (void)dc_fail(&named, DC_CONFIG, 0, "REDIS_URL: %.160s", dc_error_text(err));
+        struct dc_error named = *err;
+        if (strncmp(err->text, "REDIS_", 6) != 0) {
+            (void)dc_fail(&named, DC_CONFIG, 0, "REDIS_URL: %.160s", dc_error_text(err));
+        }
         dc_kv_tell_ready(&r->kv, &named);
     }
     (void)dc_fail(&away, DC_UNAVAILABLE, 0, "Redis cannot be reached: %.120s", dc_error_text(err));
@@ -156,7 +158,7 @@ static void sentinel_failed(struct redis *r, const struct dc_error *err)
         return;
     }
     (void)dc_fail(&all, r->n_wrong == r->n_asked ? DC_CONFIG : DC_UNAVAILABLE, 0,
-                  "no sentinel tells the address of the server; the last: %.100s",
+                  "no sentinel tells the address of the server; the last: %.140s",
                   dc_error_text(err));
     attempt_failed(r, &all);
 }
@@ -191,7 +193,7 @@ static const struct dc_redis_link_cbs link_cbs = {on_greet, on_answer, on_draine
 static void open_link(struct redis *r, enum redis_state state, const char *host, uint16_t port)
 {
     r->state = state;
-    r->link = dc_redis_link_open(r->kv.loop, host, port, &link_cbs, r);
+    r->link = dc_redis_link_open(r->kv.loop, host, port, r->tls, &link_cbs, r);
     r->n_links++;
     dc_timer_start(&r->timer, r->deadline_ms, 0); /* for looking the name up */
 }
@@ -361,7 +363,12 @@ static void on_timer(struct dc_timer *timer)
     if (r->state == DC_REDIS_WAITING) {
         redis_find_start(r);
     } else if (r->link != NULL) {
-        (void)dc_fail(&err, DC_UNAVAILABLE, 0, "the server did not answer in time");
+        /* A server without TLS waits for the end of a line. */
+        (void)dc_fail(&err, DC_UNAVAILABLE, 0, "%s",
+                      dc_redis_link_is_shaking_hands(r->link)
+                          ? "no TLS handshake in time: if the server speaks no TLS, REDIS_URL must "
+                            "say redis:// (redis+sentinel://)"
+                          : "the server did not answer in time");
         dc_redis_link_fail(r->link, &err);
     }
 }

@@ -1,39 +1,40 @@
 /* See redis_link.h.
  *
  * Life: LOOKING_UP -> OPEN (perhaps several times, an address each) -> ENDING -> freed.  Whatever
- * ends a connection only notes the reason; the rest is done by the link's turn, so that neither
- * hiredis nor the owner is ever called back into while it is at work. */
+ * ends a connection only notes the reason; the rest is done by the link's turn, so that nobody is
+ * ever called back into while at work. */
 #include "kv/redis_link.h"
 #include "base/mem.h"
-#include <errno.h>
-#include <hiredis/sds.h>
+#include "kv/redis_stream.h"
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 
-/* Belongs to its handle, which outlives the connection. */
-struct link_poll {
-    uv_poll_t uv;
-    struct dc_redis_link *link;
-    int events; /* watched */
+/* Around each word: $, a length, CRLF twice. */
+#define WORD_OVERHEAD 32
+
+/* What belongs to commands without an answer: a ring. */
+struct waiting {
+    void **items;
+    size_t cap, first, n; /* cap: a power of two */
 };
 
 struct dc_redis_link {
     struct dc_loop *loop;
     const struct dc_redis_link_cbs *cbs;
     void *owner;
+    const struct dc_redis_tls_ctx *tls;
     struct dc_turn turn;
+    char *host;
     uint16_t port;
     uv_getaddrinfo_t lookup;
     struct addrinfo *addresses, *next;
     bool is_looking_up;
-    size_t n_polls; /* handles that are open */
+    size_t n_streams; /* that are not closed */
     /* The connection. */
-    redisAsyncContext *ac; /* NULL: none */
-    struct link_poll *poll;
-    int events;                               /* that hiredis wants */
-    redisReplyObjectFunctions plain, bounded; /* hiredis' own, and ours around them */
-    size_t n_sent, n_begun;                   /* commands, and answers to them */
-    size_t n_parts, n_bytes;                  /* of the answer that is being read */
+    struct dc_redis_stream *stream; /* NULL: none */
+    struct dc_redis_reader *reader;
+    struct waiting waiting;
     /* The end. */
     bool was_connected, is_failing, is_closed, is_told;
     struct dc_error err;
@@ -47,271 +48,132 @@ static void fail_with(struct dc_redis_link *l, enum dc_status st, const char *te
     dc_redis_link_fail(l, &err);
 }
 
-/* --- what hiredis reads --- */
+/* --- commands that wait for an answer --- */
 
-#if HIREDIS_MAJOR >= 1
-typedef size_t element_count;
-#else
-typedef int element_count;
-#endif
-
-/* false: this answer, or part of one, must not be. */
-static bool may_create(struct dc_redis_link *l, const redisReadTask *task, size_t bytes)
+static void waiting_push(struct waiting *w, void *data)
 {
-    if (task->parent == NULL) {
-        /* An error that nobody asked for is taken well by hiredis: it ends the connection. */
-        if (l->n_begun >= l->n_sent && task->type != REDIS_REPLY_ERROR) {
-            fail_with(l, DC_UPSTREAM, "the server answers what nobody asked");
-            return false;
+    if (w->n == w->cap) {
+        size_t cap = w->cap == 0 ? 64 : w->cap * 2;
+        void **items = dc_calloc(cap, sizeof(*items));
+        for (size_t i = 0; i < w->n; i++) {
+            items[i] = w->items[(w->first + i) & (w->cap - 1)];
         }
-        l->n_begun++;
-        l->n_parts = 0;
-        l->n_bytes = 0;
+        dc_free(w->items);
+        *w = (struct waiting){.items = items, .cap = cap, .n = w->n};
     }
-    l->n_parts++;
-    l->n_bytes += bytes;
-    if (l->n_parts > DC_REDIS_ANSWER_MAX_PARTS || l->n_bytes > DC_REDIS_ANSWER_MAX_BYTES) {
-        fail_with(l, DC_UPSTREAM, "an answer of the server is too large");
-        return false;
-    }
-    return true;
+    w->items[(w->first + w->n++) & (w->cap - 1)] = data;
 }
 
-static void *create_string(const redisReadTask *task, char *text, size_t len)
+static void *waiting_pop(struct waiting *w)
 {
-    struct dc_redis_link *l = task->privdata;
-
-    return may_create(l, task, len) ? l->plain.createString(task, text, len) : NULL;
+    DC_ASSERT(w->n > 0); /* the reader counts too */
+    void *data = w->items[w->first];
+    w->first = (w->first + 1) & (w->cap - 1);
+    w->n--;
+    return data;
 }
 
-/* Room for the elements is made at once. */
-static void *create_array(const redisReadTask *task, element_count n)
+/* --- what the stream says --- */
+
+static void on_bytes(void *owner, struct dc_slice bytes)
 {
-    struct dc_redis_link *l = task->privdata;
+    struct dc_redis_link *l = owner;
+    redisReply *answer = NULL;
+    struct dc_error err;
 
-    if ((size_t)n > DC_REDIS_ANSWER_MAX_PARTS) {
-        fail_with(l, DC_UPSTREAM, "an answer of the server is too large");
-        return NULL;
-    }
-    return may_create(l, task, 0) ? l->plain.createArray(task, n) : NULL;
-}
-
-static void *create_integer(const redisReadTask *task, long long number)
-{
-    struct dc_redis_link *l = task->privdata;
-
-    return may_create(l, task, 0) ? l->plain.createInteger(task, number) : NULL;
-}
-
-static void *create_nil(const redisReadTask *task)
-{
-    struct dc_redis_link *l = task->privdata;
-
-    return may_create(l, task, 0) ? l->plain.createNil(task) : NULL;
-}
-
-static void read_bounded(struct dc_redis_link *l)
-{
-    redisReader *reader = l->ac->c.reader;
-
-    l->plain = *reader->fn;
-    l->bounded = *reader->fn;
-    l->bounded.createString = create_string;
-    l->bounded.createArray = create_array;
-    l->bounded.createInteger = create_integer;
-    l->bounded.createNil = create_nil;
-    reader->fn = &l->bounded;
-    reader->privdata = l;
-}
-
-/* NULL: the connection is gone, which lost() tells. */
-static void on_reply(redisAsyncContext *ac, void *reply, void *data)
-{
-    struct dc_redis_link *l = ac->data;
-
-    if (reply != NULL && !l->is_failing && !l->is_closed) {
-        l->cbs->answer(l->owner, data, reply);
-    }
-}
-
-/* --- the socket --- */
-
-static void on_poll(uv_poll_t *uv, int status, int events);
-
-static void on_poll_closed(uv_handle_t *handle)
-{
-    struct link_poll *poll = DC_CONTAINER_OF(handle, struct link_poll, uv);
-    struct dc_redis_link *l = poll->link;
-
-    dc_free(poll);
-    l->n_polls--;
-    dc_turn_schedule(l->loop, &l->turn);
-}
-
-static void add_read(void *data)
-{
-    ((struct dc_redis_link *)data)->events |= UV_READABLE;
-}
-
-static void del_read(void *data)
-{
-    ((struct dc_redis_link *)data)->events &= ~UV_READABLE;
-}
-
-static void add_write(void *data)
-{
-    ((struct dc_redis_link *)data)->events |= UV_WRITABLE;
-}
-
-static void del_write(void *data)
-{
-    ((struct dc_redis_link *)data)->events &= ~UV_WRITABLE;
-}
-
-/* hiredis frees the connection, for whatever reason; its socket is still open. */
-static void cleanup(void *data)
-{
-    struct dc_redis_link *l = data;
-    const redisContext *c = &l->ac->c;
-
-    l->was_connected = (c->flags & REDIS_CONNECTED) != 0;
-    if (c->err == REDIS_ERR_PROTOCOL) {
-        fail_with(l, DC_UPSTREAM, "what came is not the protocol of Redis");
-    } else if (c->err != 0) {
-        fail_with(l, DC_UNAVAILABLE, c->errstr);
-    } else {
-        fail_with(l, DC_UNAVAILABLE, "the connection ended");
-    }
-    uv_close((uv_handle_t *)&l->poll->uv, on_poll_closed);
-    l->poll = NULL;
-    l->ac = NULL;
-}
-
-/* Watches for what hiredis wants. */
-static void watch(struct dc_redis_link *l)
-{
-    if (l->ac == NULL || l->poll->events == l->events) {
+    if (l->is_failing || l->is_closed) {
         return;
     }
-    l->poll->events = l->events;
-    if (uv_poll_start(&l->poll->uv, l->events, on_poll) != 0) {
-        fail_with(l, DC_UNAVAILABLE, "cannot watch the socket");
+    enum dc_status st = dc_redis_reader_feed(l->reader, bytes, &err);
+    while (st == DC_OK && !l->is_failing && !l->is_closed) {
+        st = dc_redis_reader_next(l->reader, &answer, &err);
+        if (answer == NULL) {
+            break;
+        }
+        l->cbs->answer(l->owner, waiting_pop(&l->waiting), answer);
+        freeReplyObject(answer);
+    }
+    if (st != DC_OK) {
+        dc_redis_link_fail(l, &err);
     }
 }
 
-static void check_size(struct dc_redis_link *l)
+static void on_drained(void *owner)
 {
-    if (l->ac != NULL && l->ac->c.reader->len - l->ac->c.reader->pos > DC_REDIS_ANSWER_MAX_BYTES) {
-        fail_with(l, DC_UPSTREAM, "an answer of the server is too large");
-    }
-}
+    struct dc_redis_link *l = owner;
 
-static void on_poll(uv_poll_t *uv, int status, int events)
-{
-    struct link_poll *poll = DC_CONTAINER_OF(uv, struct link_poll, uv);
-    struct dc_redis_link *l = poll->link;
-
-    if (l->poll != poll || l->is_failing || l->is_closed) {
-        return;
-    }
-    if (status < 0) {
-        /* libuv has stopped watching.  hiredis finds the reason: it asks the socket. */
-        poll->events = 0;
-        events = UV_READABLE;
-    }
-    if ((events & UV_READABLE) != 0) {
-        redisAsyncHandleRead(l->ac);
-        check_size(l);
-    }
-    if (l->ac != NULL && !l->is_failing && (events & UV_WRITABLE) != 0) {
-        redisAsyncHandleWrite(l->ac);
-    }
-    if (l->ac == NULL || l->is_failing) {
-        return;
-    }
-    if (status < 0) {
-        fail_with(l, DC_UNAVAILABLE, uv_strerror(status));
-        return;
-    }
-    watch(l);
-    if ((events & UV_WRITABLE) != 0 && dc_redis_link_unsent(l) == 0) {
+    if (!l->is_failing && !l->is_closed) {
         l->cbs->drained(l->owner);
     }
 }
 
+static void on_broken(void *owner, const struct dc_error *err)
+{
+    dc_redis_link_fail(owner, err);
+}
+
+static void on_stream_closed(void *owner)
+{
+    struct dc_redis_link *l = owner;
+
+    l->n_streams--;
+    dc_turn_schedule(l->loop, &l->turn);
+}
+
+static const struct dc_redis_stream_cbs stream_cbs = {on_bytes, on_drained, on_broken,
+                                                      on_stream_closed};
+
 /* --- connecting --- */
 
-/* NULL: this address is no use; the reason is in l->err. */
-static redisAsyncContext *connect_to(struct dc_redis_link *l, const struct addrinfo *address)
+static struct dc_redis_stream *connect_to(struct dc_redis_link *l, const struct addrinfo *address)
 {
-    char host[NI_MAXHOST];
-    int rc = getnameinfo(address->ai_addr, address->ai_addrlen, host, sizeof(host), NULL, 0,
-                         NI_NUMERICHOST);
+    struct dc_redis_tls *tls = l->tls == NULL ? NULL : dc_redis_tls_create(l->tls, l->host);
 
-    if (rc != 0) {
-        (void)dc_fail(&l->err, DC_UNAVAILABLE, rc, "%s", gai_strerror(rc));
-        return NULL;
-    }
-    redisAsyncContext *ac = redisAsyncConnect(host, l->port);
-    if (ac == NULL) {
+    if (l->tls != NULL && tls == NULL) {
         (void)dc_fail(&l->err, DC_NO_MEMORY, 0, "out of memory");
         return NULL;
     }
-    if (ac->err == 0) {
-        (void)redisEnableKeepAlive(&ac->c); /* what goes wrong is in c.err */
+    if (address->ai_family == AF_INET) {
+        ((struct sockaddr_in *)address->ai_addr)->sin_port = htons(l->port);
+    } else {
+        ((struct sockaddr_in6 *)address->ai_addr)->sin6_port = htons(l->port);
     }
-    if (ac->err != 0 || ac->c.err != 0) {
-        (void)dc_fail(&l->err, DC_UNAVAILABLE, ac->c.err, "%s", ac->c.errstr);
-        redisAsyncFree(ac);
-        return NULL;
-    }
-    return ac;
+    return dc_redis_stream_open(l->loop, address->ai_addr, address->ai_addrlen, tls, &stream_cbs, l,
+                                &l->err);
 }
 
-static bool attach(struct dc_redis_link *l, redisAsyncContext *ac)
-{
-    struct link_poll *poll = dc_calloc(1, sizeof(*poll));
-
-    poll->link = l;
-    int rc = uv_poll_init(dc_loop_uv(l->loop), &poll->uv, ac->c.fd);
-    if (rc != 0) {
-        (void)dc_fail(&l->err, DC_UNAVAILABLE, rc, "%s", uv_strerror(rc));
-        dc_free(poll);
-        redisAsyncFree(ac);
-        return false;
-    }
-    l->n_polls++;
-    l->poll = poll;
-    l->ac = ac;
-    l->events = UV_WRITABLE;
-    l->n_sent = 0;
-    l->n_begun = 0;
-    ac->data = l;
-    ac->ev.data = l;
-    ac->ev.addRead = add_read;
-    ac->ev.delRead = del_read;
-    ac->ev.addWrite = add_write;
-    ac->ev.delWrite = del_write;
-    ac->ev.cleanup = cleanup;
-    read_bounded(l);
-    watch(l);
-    return true;
-}
-
-/* The next address that is of any use; false: none is left. */
+/* The next address that is of any use; false: none is left, and the last reason is in l->err. */
 static bool try_next(struct dc_redis_link *l)
 {
     while (l->next != NULL) {
         const struct addrinfo *address = l->next;
         l->next = address->ai_next;
-        redisAsyncContext *ac = connect_to(l, address);
-        if (ac != NULL && attach(l, ac)) {
+        if (address->ai_family != AF_INET && address->ai_family != AF_INET6) {
+            continue;
+        }
+        l->reader = dc_redis_reader_create();
+        l->stream = l->reader == NULL ? NULL : connect_to(l, address);
+        if (l->stream != NULL) {
+            l->n_streams++;
             l->is_failing = false;
             l->cbs->greet(l->owner);
             return true;
         }
+        dc_redis_reader_free(l->reader);
+        l->reader = NULL;
     }
     return false;
+}
+
+static void disconnect(struct dc_redis_link *l)
+{
+    l->was_connected = dc_redis_stream_was_connected(l->stream);
+    dc_redis_stream_close(l->stream);
+    l->stream = NULL;
+    dc_redis_reader_free(l->reader);
+    l->reader = NULL;
+    l->waiting.first = 0;
+    l->waiting.n = 0;
 }
 
 static void on_lookup(uv_getaddrinfo_t *lookup, int status, struct addrinfo *addresses)
@@ -329,47 +191,59 @@ static void on_lookup(uv_getaddrinfo_t *lookup, int status, struct addrinfo *add
 
 /* --- the end --- */
 
+static void free_link(struct dc_redis_link *l)
+{
+    void (*freed)(void *owner) = l->cbs->freed;
+    void *owner = l->owner;
+
+    dc_turn_cancel(&l->turn);
+    if (l->addresses != NULL) {
+        uv_freeaddrinfo(l->addresses);
+    }
+    dc_free(l->waiting.items);
+    dc_free(l->host);
+    dc_free(l);
+    freed(owner);
+}
+
 static void on_turn(struct dc_turn *turn)
 {
     struct dc_redis_link *l = DC_CONTAINER_OF(turn, struct dc_redis_link, turn);
 
-    if (l->ac != NULL && (l->is_failing || l->is_closed)) {
-        redisAsyncFree(l->ac); /* calls cleanup() */
+    if (l->stream != NULL && (l->is_failing || l->is_closed)) {
+        disconnect(l);
     }
     if (l->is_looking_up && l->is_failing && !l->is_closed && !l->is_told) {
         l->is_told = true;
         (void)uv_cancel((uv_req_t *)&l->lookup); /* UV_EBUSY: it runs, and ends by itself */
         l->cbs->lost(l->owner, &l->err);
     }
-    if (l->is_looking_up || l->ac != NULL) {
+    if (l->is_looking_up || l->stream != NULL) {
         return;
     }
     if (!l->is_closed && !l->is_told && (l->was_connected || !try_next(l))) {
         l->is_told = true;
         l->cbs->lost(l->owner, &l->err);
     }
-    if (l->ac == NULL && l->n_polls == 0 && (l->is_told || l->is_closed)) {
-        void (*freed)(void *owner) = l->cbs->freed;
-        void *owner = l->owner;
-        dc_turn_cancel(&l->turn);
-        if (l->addresses != NULL) {
-            uv_freeaddrinfo(l->addresses);
-        }
-        dc_free(l);
-        freed(owner);
+    if (l->stream == NULL && l->n_streams == 0 && (l->is_told || l->is_closed)) {
+        free_link(l);
     }
 }
 
 struct dc_redis_link *dc_redis_link_open(struct dc_loop *loop, const char *host, uint16_t port,
+                                         const struct dc_redis_tls_ctx *tls,
                                          const struct dc_redis_link_cbs *cbs, void *owner)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct dc_redis_link *l = dc_calloc(1, sizeof(*l));
 
     l->loop = loop;
+    l->host = dc_strdup(host);
     l->port = port;
+    l->tls = tls;
     l->cbs = cbs;
     l->owner = owner;
+    (void)dc_fail(&l->err, DC_UNAVAILABLE, 0, "the name has no address");
     dc_turn_init(&l->turn, on_turn);
     int rc = uv_getaddrinfo(dc_loop_uv(loop), &l->lookup, on_lookup, host, NULL, &hints);
     if (rc == 0) {
@@ -400,32 +274,78 @@ void dc_redis_link_close(struct dc_redis_link *l)
 
 /* --- commands --- */
 
+/* "$12\r\n".  Returns where to go on. */
+static char *put_head(char *at, char mark, size_t number)
+{
+    char digits[24];
+    size_t n = 0;
+
+    do {
+        digits[n++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    *at++ = mark;
+    while (n > 0) {
+        *at++ = digits[--n];
+    }
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
+}
+
+/* A command as Redis reads it: an array of strings.  false: no memory. */
+static bool add_command(struct dc_strbuf *out, size_t argc, const char **argv, const size_t *lens)
+{
+    size_t size = WORD_OVERHEAD;
+
+    for (size_t i = 0; i < argc; i++) {
+        if (!dc_add_size(size, lens[i], &size) || !dc_add_size(size, WORD_OVERHEAD, &size)) {
+            return false;
+        }
+    }
+    if (!dc_strbuf_reserve(out, size)) {
+        return false;
+    }
+    char *at = put_head(out->ptr + out->len, '*', argc);
+    for (size_t i = 0; i < argc; i++) {
+        at = put_head(at, '$', lens[i]);
+        memcpy(at, argv[i], lens[i]);
+        at += lens[i];
+        *at++ = '\r';
+        *at++ = '\n';
+    }
+    out->len = (size_t)(at - out->ptr);
+    return true;
+}
+
 bool dc_redis_link_send(struct dc_redis_link *l, void *data, size_t argc, const char **argv,
                         const size_t *lens)
 {
-    if (l->ac == NULL || l->is_failing || l->is_closed) {
+    if (l->stream == NULL || l->is_failing || l->is_closed) {
         return false;
     }
-    if (redisAsyncCommandArgv(l->ac, on_reply, data, (int)argc, argv, lens) != REDIS_OK ||
-        l->ac->c.err != 0) {
+    if (!add_command(dc_redis_stream_out(l->stream), argc, argv, lens)) {
         fail_with(l, DC_NO_MEMORY, "out of memory");
         return false;
     }
-    l->n_sent++;
+    waiting_push(&l->waiting, data);
+    dc_redis_reader_expect(l->reader);
     return true;
 }
 
 size_t dc_redis_link_unsent(const struct dc_redis_link *l)
 {
-    return l->ac == NULL ? 0 : sdslen(l->ac->c.obuf);
+    return l->stream == NULL ? 0 : dc_redis_stream_unsent(l->stream);
 }
 
 void dc_redis_link_flush(struct dc_redis_link *l)
 {
-    if (l->ac == NULL || l->is_failing || l->is_closed || (l->ac->c.flags & REDIS_CONNECTED) == 0 ||
-        dc_redis_link_unsent(l) == 0) {
-        return;
+    if (l->stream != NULL && !l->is_failing && !l->is_closed) {
+        dc_redis_stream_flush(l->stream);
     }
-    redisAsyncHandleWrite(l->ac);
-    watch(l);
+}
+
+bool dc_redis_link_is_shaking_hands(const struct dc_redis_link *l)
+{
+    return l->stream != NULL && dc_redis_stream_is_shaking_hands(l->stream);
 }

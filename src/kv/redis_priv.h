@@ -3,7 +3,10 @@
  *   redis_backend.c   the port's door, the queue of calls, deadlines, cancelling, closing
  *   redis_verb.c      a call as a command, its answer as a result; the script
  *   redis_find.c      which server to talk to: back-off, sentinels, greeting, losing it
- *   redis_link.c      one connection
+ *   redis_link.c      one connection: commands and answers
+ *   redis_stream.c    its socket
+ *   redis_tls.c       TLS between the two
+ *   redis_reader.c    bytes as answers
  *   redis_refusal.c   what error answers mean
  *
  * Life of a call: queued -> sent -> ended and freed.  One whose caller was answered early
@@ -54,6 +57,7 @@ struct redis_call {
 struct redis {
     struct dc_kv kv;
     struct dc_redis_url url;
+    struct dc_redis_tls_ctx *tls; /* NULL: plain */
     uint64_t deadline_ms;
     struct dc_turn turn;
 

@@ -206,19 +206,27 @@ static const char *parse(struct dc_slice rest, bool is_sentinel, struct dc_redis
 enum dc_status dc_redis_url_parse(const char *url, const char *password, struct dc_redis_url *out,
                                   struct dc_error *err)
 {
+    static const struct {
+        const char *scheme;
+        bool is_tls, is_sentinel;
+    } kinds[] = {{"redis://", false, false},
+                 {"rediss://", true, false},
+                 {"redis+sentinel://", false, true},
+                 {"rediss+sentinel://", true, true}};
     struct dc_slice rest = dc_slice_z(url);
-    bool is_sentinel = dc_slice_take_prefix(&rest, DC_S("redis+sentinel://"));
+    size_t kind = 0;
 
     *out = (struct dc_redis_url){.db = 0};
-    if (dc_slice_starts(rest, DC_S("rediss://")) ||
-        dc_slice_starts(rest, DC_S("rediss+sentinel://"))) {
-        return wrong(err, "asks for TLS, which the Redis client of this program cannot do: run "
-                          "stunnel beside it and give its address as redis://");
+    while (kind < DC_ARRAY_LEN(kinds) &&
+           !dc_slice_take_prefix(&rest, dc_slice_z(kinds[kind].scheme))) {
+        kind++;
     }
-    if (!is_sentinel && !dc_slice_take_prefix(&rest, DC_S("redis://"))) {
-        return wrong(err, "does not start with redis:// or redis+sentinel://");
+    if (kind == DC_ARRAY_LEN(kinds)) {
+        return wrong(err, "does not start with redis:// or redis+sentinel:// (TLS: rediss://, "
+                          "rediss+sentinel://)");
     }
-    const char *what = parse(rest, is_sentinel, out);
+    out->is_tls = kinds[kind].is_tls;
+    const char *what = parse(rest, kinds[kind].is_sentinel, out);
     if (what == NULL && out->password == NULL && password != NULL && password[0] != '\0') {
         out->password = dc_strdup(password);
     }

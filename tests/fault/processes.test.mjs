@@ -274,7 +274,8 @@ describe('what is wrong ends the start with 78 and one line that names the setti
   });
   test('a shared bus without a shared Redis', () => refused(['up'], { REDIS_URL: undefined }, 'REDIS_URL'));
   test('no scheme', () => refused(['up'], { NATS_URL: 'localhost:4222' }, 'NATS_URL'));
-  test('TLS, which the Redis client cannot do', () => refused(['up'], { REDIS_URL: 'rediss://127.0.0.1/0' }, 'REDIS_URL'));
+  test('an authority for Redis over a URL without TLS', () => refused(['up'], { REDIS_TLS_CA_FILE: '/dev/null' }, 'REDIS_TLS_CA_FILE'));
+  test('an authority for Redis that holds none', () => refused(['up'], { REDIS_URL: 'rediss://127.0.0.1/0', REDIS_TLS_CA_FILE: '/dev/null' }, 'REDIS_TLS_CA_FILE'));
 
   test('a database that is newer than the program', async () => {
     const migrated = await runBinary(['migrate'], { env: { ...real.env, DATA_DIR: temporaryDirectory('newer') } });

@@ -94,7 +94,7 @@ static void open_link(struct rig *g, const char *host, uint16_t port)
 {
     g->n_greets = g->n_answers = g->n_drained = g->n_lost = g->n_freed = 0;
     g->last[0] = '\0';
-    g->link = dc_redis_link_open(g->loop, host, port, &cbs, g);
+    g->link = dc_redis_link_open(g->loop, host, port, NULL, &cbs, g);
     assert_int_equal(g->n_greets + g->n_lost, 0);
 }
 
@@ -152,7 +152,7 @@ static void bytes_that_are_no_answer_end_the_connection(void **state)
     } rows[] = {
         {{"HTTP/1.1 400 Bad Request\r\n\r\n", 28}, 0, DC_UPSTREAM},
         {{"\0\0\0\0", 4}, 0, DC_UPSTREAM},
-        {{"\x15\x03\x01\x00\x02\x02\x46", 7}, 0, DC_UPSTREAM}, /* TLS */
+        {{"\x15\x03\x01\x00\x02\x02\x46", 7}, 0, DC_CONFIG}, /* TLS */
         {{":12a\r\n", 6}, 0, DC_UPSTREAM},
         {{":99999999999999999999\r\n", 23}, 0, DC_UPSTREAM},
         {{"$-2\r\n", 5}, 0, DC_UPSTREAM},

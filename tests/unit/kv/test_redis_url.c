@@ -26,24 +26,29 @@ static void good_urls_are_understood(void **state)
         const char *url, *extra; /* REDIS_PASSWORD */
         const char *hosts, *master, *user, *password, *sentinel_password;
         unsigned db;
+        bool is_tls;
     } rows[] = {
-        {"redis://h", NULL, "h:6379 ", NULL, NULL, NULL, NULL, 0},
-        {"redis://h/", NULL, "h:6379 ", NULL, NULL, NULL, NULL, 0},
-        {"redis://h:1/15", NULL, "h:1 ", NULL, NULL, NULL, NULL, 15},
-        {"redis://h?db=7", NULL, "h:6379 ", NULL, NULL, NULL, NULL, 7},
-        {"redis://:pw@h/0", NULL, "h:6379 ", NULL, NULL, "pw", NULL, 0},
-        {"redis://u:pw@h", "other", "h:6379 ", NULL, "u", "pw", NULL, 0},
-        {"redis://u@h", "other", "h:6379 ", NULL, "u", "other", NULL, 0},
-        {"redis://h", "other", "h:6379 ", NULL, NULL, "other", NULL, 0},
-        {"redis://h", "", "h:6379 ", NULL, NULL, NULL, NULL, 0},
-        {"redis://u%40x:p%2Fw%25@h", NULL, "h:6379 ", NULL, "u@x", "p/w%", NULL, 0},
-        {"redis://u:p@w@h", NULL, "h:6379 ", NULL, "u", "p@w", NULL, 0},
-        {"redis://u:p:w@h", NULL, "h:6379 ", NULL, "u", "p:w", NULL, 0},
-        {"redis://[::1]", NULL, "::1:6379 ", NULL, NULL, NULL, NULL, 0},
-        {"redis://:pw@[fe80::1%eth0]:7/2", NULL, "fe80::1%eth0:7 ", NULL, NULL, "pw", NULL, 2},
-        {"redis+sentinel://a/m", NULL, "a:26379 ", "m", NULL, NULL, NULL, 0},
+        {"redis://h", NULL, "h:6379 ", NULL, NULL, NULL, NULL, 0, false},
+        {"redis://h/", NULL, "h:6379 ", NULL, NULL, NULL, NULL, 0, false},
+        {"redis://h:1/15", NULL, "h:1 ", NULL, NULL, NULL, NULL, 15, false},
+        {"redis://h?db=7", NULL, "h:6379 ", NULL, NULL, NULL, NULL, 7, false},
+        {"redis://:pw@h/0", NULL, "h:6379 ", NULL, NULL, "pw", NULL, 0, false},
+        {"redis://u:pw@h", "other", "h:6379 ", NULL, "u", "pw", NULL, 0, false},
+        {"redis://u@h", "other", "h:6379 ", NULL, "u", "other", NULL, 0, false},
+        {"redis://h", "other", "h:6379 ", NULL, NULL, "other", NULL, 0, false},
+        {"redis://h", "", "h:6379 ", NULL, NULL, NULL, NULL, 0, false},
+        {"redis://u%40x:p%2Fw%25@h", NULL, "h:6379 ", NULL, "u@x", "p/w%", NULL, 0, false},
+        {"redis://u:p@w@h", NULL, "h:6379 ", NULL, "u", "p@w", NULL, 0, false},
+        {"redis://u:p:w@h", NULL, "h:6379 ", NULL, "u", "p:w", NULL, 0, false},
+        {"redis://[::1]", NULL, "::1:6379 ", NULL, NULL, NULL, NULL, 0, false},
+        {"redis://:pw@[fe80::1%eth0]:7/2", NULL, "fe80::1%eth0:7 ", NULL, NULL, "pw", NULL, 2,
+         false},
+        {"redis+sentinel://a/m", NULL, "a:26379 ", "m", NULL, NULL, NULL, 0, false},
+        {"rediss://u:pw@h", NULL, "h:6379 ", NULL, "u", "pw", NULL, 0, true},
+        {"rediss://[::1]:7/2", NULL, "::1:7 ", NULL, NULL, NULL, NULL, 2, true},
+        {"rediss+sentinel://a,b:1/m", NULL, "a:26379 b:1 ", "m", NULL, NULL, NULL, 0, true},
         {"redis+sentinel://u:pw@a,b:1,[::2]:3/main?db=4&sentinel_password=s%26p", NULL,
-         "a:26379 b:1 ::2:3 ", "main", "u", "pw", "s&p", 4},
+         "a:26379 b:1 ::2:3 ", "main", "u", "pw", "s&p", 4, false},
     };
 
     for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
@@ -63,6 +68,7 @@ static void good_urls_are_understood(void **state)
         assert_text(u.password, rows[i].password);
         assert_text(u.sentinel_password, rows[i].sentinel_password);
         assert_int_equal(u.db, rows[i].db);
+        assert_int_equal(u.is_tls, rows[i].is_tls);
         dc_redis_url_free(&u);
     }
 }
@@ -104,8 +110,11 @@ static void bad_urls_are_refused_without_repeating_them(void **state)
         {"redis://:hunter2@h?db=1&timeout=3", "settings besides db"},
         {"redis://h?password=hunter2", "settings besides db"},
         {"redis://h?sentinel_password=hunter2", "settings besides db"},
-        {"rediss://:hunter2@h", "stunnel"},
-        {"rediss+sentinel://:hunter2@h/m", "stunnel"},
+        {"redisss://:hunter2@h", "does not start"},
+        {"rediss:/:hunter2@h", "does not start"},
+        {"rediss://:hunter2@", "host"},
+        {"rediss://:hunter2@a,b", "host"},
+        {"rediss+sentinel://:hunter2@h", "master-name"},
         {"redis+sentinel://", "master-name"},
         {"redis+sentinel://a,b", "master-name"},
         {"redis+sentinel://a,b/", "master-name"},
