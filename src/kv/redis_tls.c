@@ -235,7 +235,7 @@ static enum dc_status explain(const struct dc_redis_tls *t, int reason, const ch
     switch (reason) {
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
     case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE: /* before TLS 1.3 that is all it says */
-        if (!t->has_cert) {
+        if (!t->has_cert && (reason != SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE || !t->is_ready)) {
             return dc_fail(err, DC_CONFIG, reason,
                            "REDIS_TLS_CERT_FILE is not set, and %.80s wants a certificate (%.40s)",
                            t->host, text);
@@ -248,6 +248,7 @@ static enum dc_status explain(const struct dc_redis_tls *t, int reason, const ch
     case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
     case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
     case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+    case SSL_R_TLSV1_ALERT_DECRYPT_ERROR: /* another authority of the same name */
         if (t->has_cert) {
             return dc_fail(err, DC_CONFIG, reason, "REDIS_TLS_CERT_FILE is refused by %.60s: %.50s",
                            t->host, text);

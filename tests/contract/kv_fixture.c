@@ -10,6 +10,29 @@
 
 #define ALARM_S 60
 
+void kv_over_tls(int *argc, char **argv)
+{
+    static const char option[] = "--tls=";
+    char *last = argv[*argc - 1];
+
+    if (strncmp(last, option, sizeof(option) - 1) != 0) {
+        return;
+    }
+    argv[--*argc] = NULL;
+    if (getenv("TEST_REDIS_URL") == NULL) {
+        return;
+    }
+    char *args[8] = {last + sizeof(option) - 1};
+    assert_true(*argc + 1 < (int)DC_ARRAY_LEN(args));
+    for (int i = 0; i < *argc; i++) {
+        args[i + 1] = argv[i];
+    }
+    assert_int_equal(setenv("REDIS_TLS", "1", 1), 0);
+    execv(args[0], args);
+    perror(args[0]);
+    exit(1);
+}
+
 int kv_need_server(void)
 {
     const char *ci = getenv("CI");
@@ -231,6 +254,12 @@ const char *take(struct rig *g, const char *set_name, size_t max)
 
 /* --- beside the port --- */
 
+const char *admin_url(void)
+{
+    const char *plain = getenv("TEST_REDIS_PLAIN_URL");
+    return plain != NULL ? plain : getenv("TEST_REDIS_URL");
+}
+
 redisContext *admin_connect(const char *url)
 {
     struct dc_redis_url u;
@@ -272,7 +301,7 @@ redisReply *admin_ask(redisContext *c, const char *format, ...)
 
 void admin(const char *format, ...)
 {
-    redisContext *c = admin_connect(getenv("TEST_REDIS_URL"));
+    redisContext *c = admin_connect(admin_url());
     va_list args;
     va_start(args, format);
     freeReplyObject(ask(c, format, args));

@@ -38,6 +38,9 @@ struct rig {
     char members[256]; /* joined by blanks */
 };
 
+/* Takes "--tls=script/with-redis" off the end of the arguments: the program starts itself again
+ * under that script, with REDIS_TLS, where there is a server already. */
+void kv_over_tls(int *argc, char **argv);
 /* 0, or what main returns when there is no server: 77 (skipped), 1 where CI is true. */
 int kv_need_server(void);
 
@@ -77,11 +80,13 @@ enum dc_status add(struct rig *g, const char *set_name, const char *member, uint
 const char *take(struct rig *g, const char *set_name, size_t max);
 
 /* --- beside the port --- */
+/* Where the server of TEST_REDIS_URL can be asked without TLS. */
+const char *admin_url(void);
 /* An admin's connection; redisFree() it. */
 redisContext *admin_connect(const char *url);
 /* One command that must succeed; freeReplyObject() it. */
 redisReply *admin_ask(redisContext *c, const char *format, ...);
-/* The same on a connection of its own to TEST_REDIS_URL, its answer thrown away. */
+/* The same on a connection of its own to admin_url(), its answer thrown away. */
 void admin(const char *format, ...);
 /* $TEST_REDIS_CONTROL with one argument. */
 void control(const char *action);

@@ -2,7 +2,8 @@
  *
  *   test_kv memory
  *   test_kv redis      needs script/with-redis; without it the cases are skipped (77), except where
- *                      CI is true: there a skip must not hide */
+ *                      CI is true: there a skip must not hide
+ *   test_kv redis --tls=script/with-redis     over TLS: starts itself again under the script */
 #include "base/mem.h"
 #include "kv_fixture.h"
 #include <string.h>
@@ -24,6 +25,7 @@ static int open_rig(void **state)
     struct rig *g = rig_create();
     if (!is_memory()) {
         g->opts.url = getenv(current->url_variable);
+        g->opts.tls_ca_file = getenv("TEST_REDIS_CA");
         admin("FLUSHALL");
     }
     rig_open(g);
@@ -536,6 +538,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(more_keys_than_allowed_are_refused_and_known_ones_are_not,
                                         open_small_rig, close_rig),
     };
+    kv_over_tls(&argc, argv);
     for (size_t i = 0; i < DC_ARRAY_LEN(backends) && argc == 2; i++) {
         if (strcmp(argv[1], backends[i].name) == 0) {
             current = &backends[i];

@@ -9,6 +9,7 @@ static int make_rig(void **state)
     admin("FLUSHALL");
     *state = rig_create();
     ((struct rig *)*state)->opts.url = getenv("TEST_REDIS_URL");
+    ((struct rig *)*state)->opts.tls_ca_file = getenv("TEST_REDIS_CA");
     return 0;
 }
 
@@ -21,11 +22,11 @@ static int drop_rig(void **state)
 /* TEST_REDIS_URL with other parts; NULL: as it is, "": without. */
 static char *url_with(const char *login, const char *db)
 {
-    const char *url = getenv("TEST_REDIS_URL") + strlen("redis://");
+    const char *all = getenv("TEST_REDIS_URL"), *url = strstr(all, "://") + strlen("://");
     const char *at = strrchr(url, '@'), *slash = strrchr(url, '/');
     char *out = dc_alloc(512);
     assert_true(at != NULL && slash > at);
-    int len = snprintf(out, 512, "redis://%.*s%s%.*s/%s",
+    int len = snprintf(out, 512, "%.*s%.*s%s%.*s/%s", (int)(url - all), all,
                        login == NULL ? (int)(at - url) : (int)strlen(login),
                        login == NULL ? url : login, login != NULL && login[0] == '\0' ? "" : "@",
                        (int)(slash - at - 1), at + 1, db == NULL ? "0" : db);
@@ -135,7 +136,7 @@ static void a_password_may_come_apart_from_the_url_and_the_database_is_used(void
     g->opts.password = password;
     rig_open(g);
     assert_int_equal(set(g, "k", "v", 0), DC_OK);
-    redisContext *c = admin_connect(getenv("TEST_REDIS_URL"));
+    redisContext *c = admin_connect(admin_url());
     redisReply *r = admin_ask(c, "EXISTS k");
     assert_int_equal(r->integer, 0);
     freeReplyObject(r);
@@ -207,7 +208,7 @@ static void a_user_needs_no_more_rights_than_are_documented(void **state)
         CALL(g, dc_kv_expiry_remove(g->kv, DC_S("s"), DC_S("m"), on_answer, g, NULL));
     assert_int_equal(st, DC_OK);
     assert_string_equal(take(g, "s", 10), "n ");
-    redisContext *c = admin_connect(getenv("TEST_REDIS_URL"));
+    redisContext *c = admin_connect(admin_url());
     redisReply *r = admin_ask(c, "ACL LOG");
     for (size_t i = 0; i < r->elements; i++) {
         for (size_t k = 0; k + 1 < r->element[i]->elements; k += 2) {
@@ -278,6 +279,7 @@ static void a_name_that_does_not_exist_is_tried_for_ever(void **state)
 {
     struct rig *g = *state;
     g->opts.url = "redis://no-such-host.invalid";
+    g->opts.tls_ca_file = NULL;
     rig_open_any(g);
     assert_int_equal(set(g, "k", "v", 0), DC_UNAVAILABLE);
     assert_true(is_degraded(g));
@@ -466,7 +468,7 @@ static void a_server_that_became_a_replica_is_left_until_it_is_master_again(void
 static void a_script_of_somebody_else_that_runs_too_long_is_unavailable(void **state)
 {
     struct rig *g = *state;
-    redisContext *c = admin_connect(getenv("TEST_REDIS_URL"));
+    redisContext *c = admin_connect(admin_url());
     int is_done = 0;
 
     rig_open(g);
@@ -516,6 +518,7 @@ static void processes_share_leases_and_members(void **state)
 {
     struct rig *g = *state, *other = rig_create();
     other->opts.url = g->opts.url;
+    other->opts.tls_ca_file = g->opts.tls_ca_file;
     rig_open(g);
     rig_open(other);
     assert_int_equal(acquire(g, "l", "a", 3600000), DC_OK);
@@ -534,7 +537,7 @@ static void processes_share_leases_and_members(void **state)
 
 static long long server_info(const char *field)
 {
-    redisContext *c = admin_connect(getenv("TEST_REDIS_URL"));
+    redisContext *c = admin_connect(admin_url());
     redisReply *r = admin_ask(c, "INFO stats");
     const char *at = strstr(r->str, field);
     assert_non_null(at);
@@ -574,7 +577,7 @@ static void far_times_are_possible(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_rig, drop_rig)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_wrong_password_is_a_configuration_error),
@@ -603,6 +606,7 @@ int main(void)
         TEST(calls_of_a_turn_are_one_write),
         TEST(far_times_are_possible),
     };
+    kv_over_tls(&argc, argv);
     int rc = kv_need_server();
 
     return rc != 0 ? rc : cmocka_run_group_tests(tests, NULL, NULL);

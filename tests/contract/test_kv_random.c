@@ -159,6 +159,7 @@ static void memory_and_redis_answer_alike(void **state)
 
     admin("FLUSHALL");
     redis->opts.url = getenv("TEST_REDIS_URL");
+    redis->opts.tls_ca_file = getenv("TEST_REDIS_CA");
     rig_open(memory);
     rig_open(redis);
     for (unsigned long round = 0; round < rounds; round++) {
@@ -201,9 +202,10 @@ static void memory_and_redis_answer_alike(void **state)
     rig_destroy(redis);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(memory_and_redis_answer_alike)};
+    kv_over_tls(&argc, argv);
     int rc = kv_need_server();
 
     return rc != 0 ? rc : cmocka_run_group_tests(tests, NULL, NULL);
