@@ -39,7 +39,8 @@ struct dc_kv_opts {
      * else, naming REDIS_URL. */
     const char *url;
     const char *password; /* of the server when the URL has none; NULL allowed */
-    /* Only with TLS, else DC_CONFIG.  Read when the store is opened; NULL allowed. */
+    /* Only with TLS, else DC_CONFIG.  NULL allowed.  Read when the store is opened, and again when
+     * one was replaced before it connects anew. */
     const char *tls_ca_file;   /* whom to trust instead of the system's authorities */
     const char *tls_cert_file; /* our certificate, with tls_key_file */
     const char *tls_key_file;

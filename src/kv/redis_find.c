@@ -380,8 +380,19 @@ void redis_find_init(struct redis *r)
     dc_timer_init(r->kv.loop, &r->timer, on_timer);
 }
 
+/* Certificates do not live for ever, and are replaced while we run. */
+static void refresh_tls(struct redis *r)
+{
+    struct dc_error err;
+
+    if (r->tls != NULL && dc_redis_tls_ctx_refresh(r->tls, &err) != DC_OK) {
+        DC_LOG_WARN_EVENT(r->kv.log, "kv.tls_files_not_read", DC_LF_Z("detail", err.text));
+    }
+}
+
 void redis_find_start(struct redis *r)
 {
+    refresh_tls(r);
     if (r->url.master == NULL) {
         set_server(r, dc_slice_z(r->url.hosts[0].name), r->url.hosts[0].port);
         open_link(r, DC_REDIS_GREETING, r->host, r->port);

@@ -192,14 +192,21 @@ static void take_records(struct dc_redis_stream *s, struct dc_slice bytes)
     }
 }
 
-static void hung_up(struct dc_redis_stream *s)
+/* cause 0: in order. */
+static void hung_up(struct dc_redis_stream *s, int cause)
 {
     if (dc_redis_stream_is_shaking_hands(s)) {
-        break_off(s, 0, "the server hung up in the middle of the TLS handshake");
-    } else if (s->tls != NULL) {
-        break_off(s, 0, "the connection was cut");
+        break_off(s, cause, "the server hung up in the middle of the TLS handshake");
+    } else if (s->tls == NULL && !s->has_heard) {
+        /* As Redis does with TLS, when what it reads is none. */
+        break_off(s, cause,
+                  "the server hung up without a word: if it speaks TLS, REDIS_URL must say "
+                  "rediss:// (rediss+sentinel://)");
+    } else if (cause != 0) {
+        break_off(s, cause, dc_errno_text(cause));
     } else {
-        break_off(s, 0, "the server closed the connection");
+        break_off(s, 0,
+                  s->tls == NULL ? "the server closed the connection" : "the connection was cut");
     }
 }
 
@@ -212,11 +219,13 @@ static void read_some(struct dc_redis_stream *s, bool is_last)
             n = recv(s->fd, s->room, sizeof(s->room), MSG_DONTWAIT);
         } while (n == -1 && errno == EINTR);
         if (n == 0) {
-            hung_up(s);
+            hung_up(s, 0);
         } else if (n > 0 && s->tls == NULL) {
             take_plain(s, dc_slice_make(s->room, (size_t)n));
         } else if (n > 0) {
             take_records(s, dc_slice_make(s->room, (size_t)n));
+        } else if (errno == ECONNRESET) {
+            hung_up(s, errno);
         } else if (errno != EAGAIN) {
             break_off(s, errno, dc_errno_text(errno));
         } else {

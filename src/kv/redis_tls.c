@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define READ_BYTES ((size_t)16 * 1024) /* a record */
@@ -12,9 +13,21 @@
 #define RECORD_FIRST 20
 #define RECORD_LAST  24
 
+enum { CA_FILE, CERT_FILE, KEY_FILE, FILES };
+static const char *const settings[FILES] = {"REDIS_TLS_CA_FILE", "REDIS_TLS_CERT_FILE",
+                                            "REDIS_TLS_KEY_FILE"};
+
+/* What changes when a file is replaced. */
+struct stamp {
+    ino_t inode;
+    off_t size;
+    struct timespec changed;
+};
+
 struct dc_redis_tls_ctx {
     SSL_CTX *ssl;
-    bool has_ca_file, has_cert;
+    char *paths[FILES]; /* NULL: not set */
+    struct stamp stamps[FILES];
 };
 
 struct dc_redis_tls {
@@ -37,22 +50,17 @@ static enum dc_status unusable(struct dc_error *err, const char *setting)
                    why == NULL ? "it holds nothing of the kind" : why);
 }
 
-static enum dc_status check_files(const struct dc_redis_tls_opts *opts, struct dc_error *err)
+static enum dc_status check_files(const struct dc_redis_tls_ctx *ctx, struct dc_error *err)
 {
-    const struct {
-        const char *name, *path;
-    } files[] = {{"REDIS_TLS_CA_FILE", opts->ca_file},
-                 {"REDIS_TLS_CERT_FILE", opts->cert_file},
-                 {"REDIS_TLS_KEY_FILE", opts->key_file}};
-
-    for (size_t i = 0; i < DC_ARRAY_LEN(files); i++) {
-        if (files[i].path != NULL && access(files[i].path, R_OK) != 0) {
-            return dc_fail(err, DC_CONFIG, errno, "%s=%.80s cannot be read: %s", files[i].name,
-                           files[i].path, dc_errno_text(errno));
+    for (size_t i = 0; i < FILES; i++) {
+        if (ctx->paths[i] != NULL && access(ctx->paths[i], R_OK) != 0) {
+            return dc_fail(err, DC_CONFIG, errno, "%s=%.80s cannot be read: %s", settings[i],
+                           ctx->paths[i], dc_errno_text(errno));
         }
     }
-    if ((opts->cert_file == NULL) != (opts->key_file == NULL)) {
-        return dc_fail(err, DC_CONFIG, 0, "REDIS_TLS_CERT_FILE and REDIS_TLS_KEY_FILE go together");
+    if ((ctx->paths[CERT_FILE] == NULL) != (ctx->paths[KEY_FILE] == NULL)) {
+        return dc_fail(err, DC_CONFIG, 0, "%s and %s go together", settings[CERT_FILE],
+                       settings[KEY_FILE]);
     }
     return DC_OK;
 }
@@ -67,38 +75,49 @@ static int no_passphrase(char *buf, int size, int is_writing, void *data)
     return 0;
 }
 
-static enum dc_status load_files(SSL_CTX *ssl, const struct dc_redis_tls_opts *opts,
-                                 struct dc_error *err)
+static enum dc_status load_files(SSL_CTX *ssl, char *const paths[FILES], struct dc_error *err)
 {
-    if (opts->ca_file == NULL) {
+    if (paths[CA_FILE] == NULL) {
         if (SSL_CTX_set_default_verify_paths(ssl) != 1) {
             return unusable(err, "REDIS_TLS_CA_FILE is not set, and the system's authorities");
         }
-    } else if (SSL_CTX_load_verify_locations(ssl, opts->ca_file, NULL) != 1) {
-        return unusable(err, "REDIS_TLS_CA_FILE");
+    } else if (SSL_CTX_load_verify_locations(ssl, paths[CA_FILE], NULL) != 1) {
+        return unusable(err, settings[CA_FILE]);
     }
-    if (opts->cert_file == NULL) {
+    if (paths[CERT_FILE] == NULL) {
         return DC_OK;
     }
-    if (SSL_CTX_use_certificate_chain_file(ssl, opts->cert_file) != 1) {
-        return unusable(err, "REDIS_TLS_CERT_FILE");
+    if (SSL_CTX_use_certificate_chain_file(ssl, paths[CERT_FILE]) != 1) {
+        return unusable(err, settings[CERT_FILE]);
     }
     /* Looks whether it belongs to the certificate, too. */
-    if (SSL_CTX_use_PrivateKey_file(ssl, opts->key_file, SSL_FILETYPE_PEM) != 1) {
-        return unusable(err, "REDIS_TLS_KEY_FILE");
+    if (SSL_CTX_use_PrivateKey_file(ssl, paths[KEY_FILE], SSL_FILETYPE_PEM) != 1) {
+        return unusable(err, settings[KEY_FILE]);
     }
     return DC_OK;
 }
 
-enum dc_status dc_redis_tls_ctx_create(const struct dc_redis_tls_opts *opts,
-                                       struct dc_redis_tls_ctx **out, struct dc_error *err)
+static void take_stamps(const struct dc_redis_tls_ctx *ctx, struct stamp stamps[FILES])
 {
-    enum dc_status st = check_files(opts, err);
+    for (size_t i = 0; i < FILES; i++) {
+        struct stat st;
+        stamps[i] = (struct stamp){.inode = 0};
+        if (ctx->paths[i] != NULL && stat(ctx->paths[i], &st) == 0) {
+            stamps[i] = (struct stamp){st.st_ino, st.st_size, st.st_mtim};
+        }
+    }
+}
 
-    *out = NULL;
+/* Into ctx->ssl, in place of what is there. */
+static enum dc_status load(struct dc_redis_tls_ctx *ctx, struct dc_error *err)
+{
+    struct stamp stamps[FILES];
+    enum dc_status st = check_files(ctx, err);
+
     if (st != DC_OK) {
         return st;
     }
+    take_stamps(ctx, stamps); /* before they are read: a change meanwhile is seen the next time */
     ERR_clear_error();
     SSL_CTX *ssl = SSL_CTX_new(TLS_client_method());
     if (ssl == NULL || SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) != 1) {
@@ -109,16 +128,52 @@ enum dc_status dc_redis_tls_ctx_create(const struct dc_redis_tls_opts *opts,
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
     (void)SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
-    st = load_files(ssl, opts, err);
+    st = load_files(ssl, ctx->paths, err);
     if (st != DC_OK) {
         SSL_CTX_free(ssl);
         return st;
     }
-    struct dc_redis_tls_ctx *ctx = dc_calloc(1, sizeof(*ctx));
+    SSL_CTX_free(ctx->ssl);
     ctx->ssl = ssl;
-    ctx->has_ca_file = opts->ca_file != NULL;
-    ctx->has_cert = opts->cert_file != NULL;
+    memcpy(ctx->stamps, stamps, sizeof(stamps));
+    return DC_OK;
+}
+
+enum dc_status dc_redis_tls_ctx_create(const struct dc_redis_tls_opts *opts,
+                                       struct dc_redis_tls_ctx **out, struct dc_error *err)
+{
+    const char *const paths[FILES] = {opts->ca_file, opts->cert_file, opts->key_file};
+    struct dc_redis_tls_ctx *ctx = dc_calloc(1, sizeof(*ctx));
+
+    for (size_t i = 0; i < FILES; i++) {
+        ctx->paths[i] = paths[i] == NULL ? NULL : dc_strdup(paths[i]);
+    }
+    *out = NULL;
+    enum dc_status st = load(ctx, err);
+    if (st != DC_OK) {
+        dc_redis_tls_ctx_free(ctx);
+        return st;
+    }
     *out = ctx;
+    return DC_OK;
+}
+
+static bool is_same(const struct stamp *a, const struct stamp *b)
+{
+    return a->inode == b->inode && a->size == b->size && a->changed.tv_sec == b->changed.tv_sec &&
+           a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+enum dc_status dc_redis_tls_ctx_refresh(struct dc_redis_tls_ctx *ctx, struct dc_error *err)
+{
+    struct stamp stamps[FILES];
+
+    take_stamps(ctx, stamps);
+    for (size_t i = 0; i < FILES; i++) {
+        if (!is_same(&stamps[i], &ctx->stamps[i])) {
+            return load(ctx, err);
+        }
+    }
     return DC_OK;
 }
 
@@ -126,6 +181,9 @@ void dc_redis_tls_ctx_free(struct dc_redis_tls_ctx *ctx)
 {
     if (ctx != NULL) {
         SSL_CTX_free(ctx->ssl);
+        for (size_t i = 0; i < FILES; i++) {
+            dc_free(ctx->paths[i]);
+        }
         dc_free(ctx);
     }
 }
@@ -165,8 +223,8 @@ struct dc_redis_tls *dc_redis_tls_create(const struct dc_redis_tls_ctx *ctx, con
 
     ERR_clear_error();
     t->host = copy_host(host);
-    t->has_ca_file = ctx->has_ca_file;
-    t->has_cert = ctx->has_cert;
+    t->has_ca_file = ctx->paths[CA_FILE] != NULL;
+    t->has_cert = ctx->paths[CERT_FILE] != NULL;
     t->ssl = SSL_new(ctx->ssl);
     t->in = BIO_new(BIO_s_mem());
     t->out = BIO_new(BIO_s_mem());

@@ -16,14 +16,17 @@ struct dc_redis_tls_opts {
     const char *key_file;
 };
 
-/* What the connections of a process share.  Files are read here, once: one that is replaced counts
- * from the next start on. */
+/* What the connections of a process share. */
 struct dc_redis_tls_ctx;
 /* DC_CONFIG: a file that cannot be used, the text begins with its setting. */
 DC_MUST_USE enum dc_status dc_redis_tls_ctx_create(const struct dc_redis_tls_opts *opts,
                                                    struct dc_redis_tls_ctx **out,
                                                    struct dc_error *err);
-/* After the last session.  NULL is allowed. */
+/* Reads the files again when one of them was replaced, for sessions to come.  As create; after an
+ * error what was read before still counts.  The system's authorities are read once. */
+DC_MUST_USE enum dc_status dc_redis_tls_ctx_refresh(struct dc_redis_tls_ctx *ctx,
+                                                    struct dc_error *err);
+/* NULL is allowed.  Sessions may outlive it. */
 void dc_redis_tls_ctx_free(struct dc_redis_tls_ctx *ctx);
 
 /* A session: the client's side of one connection. */

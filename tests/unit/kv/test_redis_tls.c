@@ -529,6 +529,44 @@ static void files_that_cannot_be_used_are_named(void **state)
     }
 }
 
+static void files_that_are_replaced_count_for_the_next_session(void **state)
+{
+    struct rig *g = *state;
+    struct pair p;
+
+    certificate_write(&g->other, ".", "ca");
+    pair_init(&p, "localhost", &g->good, "ca.pem", NULL, NULL);
+    pair_start(&p);
+    /* Half of a change. */
+    assert_int_equal(truncate("ca.pem", 10), 0);
+    assert_int_equal(dc_redis_tls_ctx_refresh(p.ctx, &p.err), DC_CONFIG);
+    assert_non_null(strstr(p.err.text, "REDIS_TLS_CA_FILE cannot be used"));
+    carry(&p);
+    assert_int_equal(p.status, DC_CONFIG);
+    /* The rest of it. */
+    certificate_write(&g->authority, ".", "new");
+    assert_int_equal(rename("new.pem", "ca.pem"), 0);
+    assert_int_equal(dc_redis_tls_ctx_refresh(p.ctx, &p.err), DC_OK);
+    assert_int_equal(dc_redis_tls_ctx_refresh(p.ctx, &p.err), DC_OK);
+    dc_redis_tls_free(p.client);
+    SSL_free(p.server);
+    p.client = dc_redis_tls_create(p.ctx, "localhost");
+    dc_strbuf_clear(&p.to_client);
+    dc_strbuf_clear(&p.to_server);
+    p.at_client = p.at_server = 0;
+    pair_start(&p);
+    carry(&p);
+    assert_int_equal(p.status, DC_OK);
+    assert_true(dc_redis_tls_is_ready(p.client));
+    /* A session outlives what it came from. */
+    dc_redis_tls_ctx_free(p.ctx);
+    p.ctx = NULL;
+    server_says(&p, DC_S("still here"));
+    carry(&p);
+    assert_int_equal(p.heard.len, 10);
+    pair_free(&p);
+}
+
 static void a_key_with_a_passphrase_is_refused_instead_of_asking_the_terminal(void **state)
 {
     struct rig *g = *state;
@@ -562,6 +600,7 @@ int main(void)
         TEST(what_is_no_tls_is_told_by_its_first_byte),
         TEST(spoilt_bytes_end_the_session),
         TEST(files_that_cannot_be_used_are_named),
+        TEST(files_that_are_replaced_count_for_the_next_session),
         TEST(a_key_with_a_passphrase_is_refused_instead_of_asking_the_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
