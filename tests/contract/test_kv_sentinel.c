@@ -1,6 +1,11 @@
 /* The key-value port through Redis Sentinel: real sentinels, a master and its replica, fail-over.
+ *
+ *   test_kv_sentinel
+ *   test_kv_sentinel tls      the same over TLS, everywhere
+ *
  * Starts its own servers, so it needs redis-server in PATH and nothing else; without it the cases
  * are skipped (77), except where CI is true.  Every process dies with this one. */
+#include "../unit/kv/certificates.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "kv_fixture.h"
@@ -22,14 +27,19 @@
 
 struct server {
     pid_t pid;
-    int out; /* what it writes */
-    uint16_t port;
+    int out;           /* what it writes */
+    uint16_t port;     /* without TLS: for us, where the city uses the other */
+    uint16_t tls_port; /* 0: none */
     size_t len;
     char text[65536];
 };
 
+static bool has_tls;
+
 struct city {
     char dir[64];
+    char tls_conf[512]; /* of all servers */
+    char ca_file[96];
     struct server nodes[2]; /* master and replica at first */
     struct server sentinels[SENTINELS];
     struct rig *rig;
@@ -112,19 +122,53 @@ static void write_file(const struct city *c, const char *name, char *path, size_
     assert_int_equal(fclose(f), 0);
 }
 
+/* The port that the city uses. */
+static uint16_t port_of(const struct server *s)
+{
+    return has_tls ? s->tls_port : s->port;
+}
+
+/* "", or the lines that switch TLS on. */
+static void tls_lines(const struct city *c, const struct server *s, char *out, size_t size)
+{
+    out[0] = '\0';
+    assert_true(!has_tls ||
+                snprintf(out, size, "tls-port %u\n%s", s->tls_port, c->tls_conf) < (int)size);
+}
+
+static void make_certificates(struct city *c)
+{
+    const struct certificate_opts of_authority = {.names = NULL};
+    struct certificate authority = certificate_make(&of_authority);
+    const struct certificate_opts of_server = {.names = "IP:127.0.0.1", .issuer = &authority};
+    struct certificate server = certificate_make(&of_server);
+
+    certificate_write(&authority, c->dir, "ca");
+    certificate_write(&server, c->dir, "server");
+    certificate_free(&authority);
+    certificate_free(&server);
+    snprintf(c->ca_file, sizeof(c->ca_file), "%s/ca.pem", c->dir);
+    snprintf(c->tls_conf, sizeof(c->tls_conf),
+             "tls-cert-file %s/server.pem\ntls-key-file %s/server.key\ntls-ca-cert-file %s\n"
+             "tls-auth-clients no\ntls-replication yes\n",
+             c->dir, c->dir, c->ca_file);
+}
+
 static void start_node(struct city *c, size_t i, uint16_t master_port)
 {
     struct server *s = &c->nodes[i];
-    char conf[1024], of[64] = "", name[16], path[128];
+    char conf[1536], of[64] = "", tls[600], name[16], path[128];
 
     s->port = s->port == 0 ? free_port() : s->port;
+    s->tls_port = s->tls_port == 0 ? free_port() : s->tls_port;
+    tls_lines(c, s, tls, sizeof(tls));
     if (master_port != 0) {
         snprintf(of, sizeof(of), "replicaof 127.0.0.1 %u\n", master_port);
     }
     snprintf(conf, sizeof(conf),
              "bind 127.0.0.1\nport %u\ndir %s\nsave \"\"\nappendonly no\nrequirepass " PASSWORD
-             "\nmasterauth " PASSWORD "\nrepl-diskless-sync-delay 0\n%s",
-             s->port, c->dir, of);
+             "\nmasterauth " PASSWORD "\nrepl-diskless-sync-delay 0\n%s%s",
+             s->port, c->dir, of, tls);
     snprintf(name, sizeof(name), "node%zu", i);
     write_file(c, name, path, sizeof(path), conf);
     server_start(s, path, NULL);
@@ -137,15 +181,17 @@ static void start_node(struct city *c, size_t i, uint16_t master_port)
 static void start_sentinel(struct city *c, size_t i)
 {
     struct server *s = &c->sentinels[i];
-    char conf[1024], name[16], path[128];
+    char conf[1536], tls[600], name[16], path[128];
 
     s->port = free_port();
+    s->tls_port = free_port();
+    tls_lines(c, s, tls, sizeof(tls));
     snprintf(conf, sizeof(conf),
-             "bind 127.0.0.1\nport %u\ndir %s\nrequirepass " SENTINEL_PASSWORD
+             "bind 127.0.0.1\nport %u\ndir %s\n%srequirepass " SENTINEL_PASSWORD
              "\nsentinel sentinel-pass " SENTINEL_PASSWORD
              "\nsentinel monitor main 127.0.0.1 %u 2\nsentinel auth-pass main " PASSWORD
              "\nsentinel down-after-milliseconds main 300\nsentinel failover-timeout main 3000\n",
-             s->port, c->dir, c->nodes[0].port);
+             s->port, c->dir, tls, port_of(&c->nodes[0]));
     snprintf(name, sizeof(name), "sentinel%zu", i);
     write_file(c, name, path, sizeof(path), conf);
     server_start(s, path, "--sentinel");
@@ -160,8 +206,12 @@ static int make_city(void **state)
     *state = c;
     c->rig = rig_create();
     alarm(ALARM_S);
+    if (has_tls) {
+        make_certificates(c);
+        c->rig->opts.tls_ca_file = c->ca_file;
+    }
     start_node(c, 0, 0);
-    start_node(c, 1, c->nodes[0].port);
+    start_node(c, 1, port_of(&c->nodes[0]));
     for (size_t i = 0; i < SENTINELS; i++) {
         start_sentinel(c, i);
     }
@@ -172,9 +222,10 @@ static int make_city(void **state)
     }
     /* One that nobody knows stands first in the list. */
     snprintf(c->url, sizeof(c->url),
-             "redis+sentinel://:" PASSWORD "@127.0.0.1:%u,127.0.0.1:%u,127.0.0.1:%u,127.0.0.1:%u"
+             "%s+sentinel://:" PASSWORD "@127.0.0.1:%u,127.0.0.1:%u,127.0.0.1:%u,127.0.0.1:%u"
              "/main?db=1&sentinel_password=" SENTINEL_PASSWORD,
-             free_port(), c->sentinels[0].port, c->sentinels[1].port, c->sentinels[2].port);
+             has_tls ? "rediss" : "redis", free_port(), port_of(&c->sentinels[0]),
+             port_of(&c->sentinels[1]), port_of(&c->sentinels[2]));
     c->rig->opts.url = c->url;
     return 0;
 }
@@ -313,14 +364,35 @@ static void wrong_names_and_passwords_are_configuration_errors(void **state)
     };
 
     for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
-        snprintf(c->url, sizeof(c->url), "redis+sentinel://%s@127.0.0.1:%u,127.0.0.1:%u/%s",
-                 rows[i].login, c->sentinels[0].port, c->sentinels[1].port, rows[i].rest);
+        snprintf(c->url, sizeof(c->url), "%s+sentinel://%s@127.0.0.1:%u,127.0.0.1:%u/%s",
+                 has_tls ? "rediss" : "redis", rows[i].login, port_of(&c->sentinels[0]),
+                 port_of(&c->sentinels[1]), rows[i].rest);
         rig_open_any(g);
         rig_until(g, &g->is_ready);
         assert_int_equal(g->ready.status, DC_CONFIG);
         assert_non_null(strstr(dc_error_text(&g->ready), rows[i].reason));
         rig_close(g);
     }
+}
+
+static void sentinels_of_another_authority_are_a_configuration_error(void **state)
+{
+    struct city *c = *state;
+    struct rig *g = c->rig;
+    const struct certificate_opts opts = {.names = NULL};
+    struct certificate other = certificate_make(&opts);
+    char path[96];
+
+    certificate_write(&other, c->dir, "other");
+    certificate_free(&other);
+    snprintf(path, sizeof(path), "%s/other.pem", c->dir);
+    snprintf(c->url, sizeof(c->url), "rediss+sentinel://127.0.0.1:%u,127.0.0.1:%u/main",
+             port_of(&c->sentinels[0]), port_of(&c->sentinels[1]));
+    g->opts.tls_ca_file = path;
+    rig_open_any(g);
+    rig_until(g, &g->is_ready);
+    assert_int_equal(g->ready.status, DC_CONFIG);
+    assert_non_null(strstr(dc_error_text(&g->ready), "REDIS_TLS_CA_FILE does not vouch"));
 }
 
 static bool has_server(void)
@@ -339,18 +411,23 @@ static bool has_server(void)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_city, drop_city)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_master_is_found_and_followed_when_it_dies),
         TEST(a_master_that_steps_down_is_left_for_the_new_one),
         TEST(wrong_names_and_passwords_are_configuration_errors),
     };
+    const struct CMUnitTest tls_tests[] = {
+        TEST(sentinels_of_another_authority_are_a_configuration_error),
+    };
     const char *ci = getenv("CI");
 
+    has_tls = argc == 2 && strcmp(argv[1], "tls") == 0;
     if (!has_server()) {
         fprintf(stderr, "no redis-server in PATH: no sentinels to test with\n");
         return ci != NULL && strcmp(ci, "true") == 0 ? 1 : 77;
     }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    return failed + (has_tls ? cmocka_run_group_tests(tls_tests, NULL, NULL) : 0);
 }
