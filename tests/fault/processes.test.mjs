@@ -236,6 +236,55 @@ describe('two processes over one PostgreSQL', () => {
   });
 });
 
+describe('Redis over TLS', () => {
+  let real;
+  let redis;
+  let env;
+  before(async () => {
+    [real, redis] = await Promise.all([backends(), Redis.open({ tls: true })]);
+    env = { ...real.env, REDIS_URL: redis.url, REDIS_TLS_CA_FILE: redis.caFile };
+  });
+  after(async () => {
+    await redis?.remove();
+    await real?.remove();
+  });
+
+  test('a city serves over it, and over a server that was restarted', async (t) => {
+    const city = new Server(env, temporaryDirectory('redis-tls'));
+    t.after(() => city.remove());
+    await city.start();
+    const connected = () => city.events.filter(({ event }) => event === 'kv.connected').length;
+    await city.waitForEvent(() => connected() === 1);
+    // Whoever leads holds a lease that stands there.
+    for (const deadline = performance.now() + 30_000; !(await redis.command('KEYS', 'daarion:kv:lease:*')).includes('lease');) {
+      assert.ok(performance.now() < deadline, 'nobody leads');
+    }
+    const room = await new Client(city.publicUrl, makeUser('Оля')).createRoom('Таємна', { slug: 'tls' });
+    assert.equal(room.slug, 'tls');
+    await redis.restart();
+    await city.waitForEvent(() => connected() === 2, 30_000);
+  });
+
+  async function refused(settings, name) {
+    const result = await runBinary(['up'], {
+      env: { ...env, JWT_SECRET, DATA_DIR: temporaryDirectory('refused'), PORT: 0, INTERNAL_PORT: 0, ...settings },
+    });
+    assert.equal(result.code, EX_CONFIG, result.stderr);
+    const lines = result.stderr.split('\n').filter((line) => line.startsWith('daarion: '));
+    assert.equal(lines.length, 1, result.stderr);
+    assert.match(lines[0], name);
+    assert.ok(!result.stderr.includes(redis.password), 'no secret is told');
+  }
+
+  test('an authority that nobody trusts ends the start', () => refused({ REDIS_TLS_CA_FILE: undefined }, /REDIS_TLS_CA_FILE is not set/));
+  test('so does another one than the server has', async (t) => {
+    const other = await Redis.open({ tls: true });
+    t.after(() => other.remove());
+    await refused({ REDIS_TLS_CA_FILE: other.caFile }, /REDIS_TLS_CA_FILE does not vouch for the certificate of localhost/);
+  });
+  test('and another name', () => refused({ REDIS_URL: redis.url.replace('localhost', '127.0.0.1') }, /REDIS_URL: .* is not for 127\.0\.0\.1/));
+});
+
 describe('what is wrong ends the start with 78 and one line that names the setting', () => {
   let real;
   before(async () => { real = await backends(); });

@@ -1,12 +1,13 @@
 // Private NATS and Redis servers: on loopback, on free ports that stay the same over restarts, in
 // directories of their own, ended by their pid.
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 
 const START_TIMEOUT_MS = 30_000;
 const MAX_ATTEMPTS = 20;
@@ -197,15 +198,37 @@ export class Redis extends Backend {
     this.password = randomBytes(12).toString('hex');
   }
 
-  static open() {
+  /** tls: url is rediss://, for who trusts caFile; command() still goes without. */
+  static async open({ tls = false } = {}) {
     const redis = new Redis();
+    if (tls) {
+      await redis.#makeCertificates();
+    }
     return redis.startAnywhere(async () => {
       redis.port = await freePort();
+      redis.tlsPort = tls ? await freePort() : null;
     });
   }
 
   get url() {
-    return `redis://:${this.password}@127.0.0.1:${this.port}/0`;
+    return this.tlsPort
+      ? `rediss://:${this.password}@localhost:${this.tlsPort}/0`
+      : `redis://:${this.password}@127.0.0.1:${this.port}/0`;
+  }
+
+  get caFile() {
+    return path.join(this.dir, 'ca.pem');
+  }
+
+  /** An authority, and a certificate of it for localhost. */
+  async #makeCertificates() {
+    const openssl = (...args) => promisify(execFile)('openssl', args, { cwd: this.dir });
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+    await openssl('req', '-x509', ...key, '-days', '2', '-keyout', 'ca.key', '-out', 'ca.pem', '-subj', '/CN=redis-test');
+    await openssl('req', ...key, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=localhost');
+    fs.writeFileSync(path.join(this.dir, 'names'), 'subjectAltName=DNS:localhost');
+    await openssl('x509', '-req', '-in', 'server.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial',
+      '-days', '2', '-out', 'server.pem', '-extfile', 'names');
   }
 
   async start() {
@@ -213,6 +236,10 @@ export class Redis extends Backend {
     fs.writeFileSync(file, [
       'bind 127.0.0.1', `port ${this.port}`, `dir ${this.dir}`, 'save ""', 'appendonly no',
       `requirepass ${this.password}`,
+      ...(this.tlsPort ? [
+        `tls-port ${this.tlsPort}`, `tls-cert-file ${this.dir}/server.pem`, `tls-key-file ${this.dir}/server.key`,
+        `tls-ca-cert-file ${this.caFile}`, 'tls-auth-clients no',
+      ] : []),
     ].join('\n'), { mode: 0o600 });
     await this.run('redis-server', [file], (output) => output.includes('Ready to accept'));
   }
