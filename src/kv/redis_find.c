@@ -21,13 +21,27 @@ static void wait_a_while(struct redis *r)
     dc_timer_start(&r->timer, dc_backoff_next_ms(&r->backoff), 0);
 }
 
+/* What has to be put right: the text begins with it, unless it is the URL. */
+static const char *setting_of(const struct dc_error *err)
+{
+    static const char *const settings[] = {"REDIS_TLS_CA_FILE", "REDIS_TLS_CERT_FILE"};
+
+    for (size_t i = 0; i < DC_ARRAY_LEN(settings); i++) {
+        if (dc_slice_starts(dc_slice_z(err->text), dc_slice_z(settings[i]))) {
+            return settings[i];
+        }
+    }
+    return "REDIS_URL";
+}
+
 static void attempt_failed(struct redis *r, const struct dc_error *err)
 {
+    const char *setting = setting_of(err);
     bool is_wrong = err->status == DC_CONFIG;
     struct dc_error away;
 
     DC_LOG(r->kv.log, is_wrong ? DC_LOG_ERROR : DC_LOG_WARN, "kv.connect_failed",
-           DC_LF_Z("setting", "REDIS_URL"), DC_LF_Z("detail", dc_error_text(err)),
+           DC_LF_Z("setting", setting), DC_LF_Z("detail", dc_error_text(err)),
            DC_LF_Z("host", r->host == NULL ? r->url.hosts[r->sentinel].name : r->host),
            DC_LF_I("port", r->host == NULL ? r->url.hosts[r->sentinel].port : r->port));
     r->is_down = true;
@@ -35,8 +49,8 @@ static void attempt_failed(struct redis *r, const struct dc_error *err)
     dc_health_set(r->kv.health, DC_HEALTH_DEGRADED, dc_error_text(err));
     if (is_wrong) {
         struct dc_error named = *err;
-        if (strncmp(err->text, "REDIS_", 6) != 0) {
-            (void)dc_fail(&named, DC_CONFIG, 0, "REDIS_URL: %.160s", dc_error_text(err));
+        if (!dc_slice_starts(dc_slice_z(err->text), dc_slice_z(setting))) {
+            (void)dc_fail(&named, DC_CONFIG, 0, "%s: %.160s", setting, dc_error_text(err));
         }
         dc_kv_tell_ready(&r->kv, &named);
     }
