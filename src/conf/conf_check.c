@@ -56,8 +56,7 @@ const char *dc_check_redis_url(struct dc_slice text)
     return take_scheme(&text, DC_S("redis://"), DC_S("redis+sentinel://")) ||
                    take_scheme(&text, DC_S("rediss://"), DC_S("rediss+sentinel://"))
                ? NULL
-               : "does not start with redis:// or redis+sentinel:// (TLS: rediss://, "
-                 "rediss+sentinel://)";
+               : "does not start with redis(s):// or redis(s)+sentinel://";
 }
 
 const char *dc_check_nats_url(struct dc_slice text)

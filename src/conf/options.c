@@ -66,7 +66,7 @@ static const struct dc_opt options[] = {
     {TEXT("DATABASE_URL", database_url), .flags = DC_OPT_URL, .check = dc_check_postgres_url,
      .help = "PostgreSQL (postgresql://...); unset: SQLite in DATA_DIR."},
     {TEXT("REDIS_URL", redis_url), .flags = DC_OPT_URL, .check = dc_check_redis_url,
-     .help = "Redis (redis://a or redis+sentinel://a,b/name; TLS: rediss...); unset: in memory."},
+     .help = "Redis (redis(s)://a or redis(s)+sentinel://a,b/m); unset: in memory."},
     {TEXT("REDIS_PASSWORD", redis_password), .flags = DC_OPT_SECRET,
      .help = "Password of Redis, when REDIS_URL has none."},
     {TEXT("REDIS_TLS_CA_FILE", redis_tls_ca_file),

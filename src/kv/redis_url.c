@@ -222,8 +222,7 @@ enum dc_status dc_redis_url_parse(const char *url, const char *password, struct 
         kind++;
     }
     if (kind == DC_ARRAY_LEN(kinds)) {
-        return wrong(err, "does not start with redis:// or redis+sentinel:// (TLS: rediss://, "
-                          "rediss+sentinel://)");
+        return wrong(err, "does not start with redis(s):// or redis(s)+sentinel://");
     }
     out->is_tls = kinds[kind].is_tls;
     const char *what = parse(rest, kinds[kind].is_sentinel, out);

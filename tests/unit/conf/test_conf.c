@@ -143,7 +143,7 @@ static void wrong_value_is_refused_with_name_value_and_source(void **state)
         {"DATABASE_URL=mysql://u:hunter2@h",
          "DATABASE_URL=mysql://***@h does not start with postgresql:// (environment)"},
         {"REDIS_URL=hunter2",
-         "REDIS_URL=(set) does not start with redis:// or redis+sentinel:// (environment)"},
+         "REDIS_URL=(set) does not start with redis(s):// or redis(s)+sentinel:// (environment)"},
         {"DATA_DIR=a\x1b[31mb", "DATA_DIR=a?[31mb has control characters (environment)"},
     };
 
