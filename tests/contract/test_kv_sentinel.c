@@ -92,8 +92,8 @@ static void server_kill(struct server *s)
     }
 }
 
-/* Until the server has written this so many times. */
-static void server_says(struct server *s, const char *what, unsigned times)
+/* Waits until the server has written this so many times; false: it has ended. */
+static bool server_has_said(struct server *s, const char *what, unsigned times)
 {
     for (;;) {
         unsigned n = 0;
@@ -102,14 +102,34 @@ static void server_says(struct server *s, const char *what, unsigned times)
             n++;
         }
         if (n >= times) {
-            return;
+            return true;
         }
         ssize_t got = read(s->out, s->text + s->len, sizeof(s->text) - 1 - s->len);
         if (got <= 0) {
-            fail_msg("a server ended instead of saying \"%s\":\n%s", what, s->text);
+            return false;
         }
         s->len += (size_t)got;
     }
+}
+
+static void server_says(struct server *s, const char *what, unsigned times)
+{
+    if (!server_has_said(s, what, times)) {
+        fail_msg("a server ended instead of saying \"%s\":\n%s", what, s->text);
+    }
+}
+
+/* false: somebody else was faster with one of its ports. */
+static bool server_is_up(struct server *s, const char *what)
+{
+    if (server_has_said(s, what, 1)) {
+        return true;
+    }
+    if (strstr(s->text, "in use") == NULL) {
+        fail_msg("a server did not start:\n%s", s->text);
+    }
+    server_kill(s);
+    return false;
 }
 
 static void write_file(const struct city *c, const char *name, char *path, size_t size,
@@ -154,13 +174,13 @@ static void make_certificates(struct city *c)
              c->dir, c->dir, c->ca_file);
 }
 
-static void start_node(struct city *c, size_t i, uint16_t master_port)
+static bool try_node(struct city *c, size_t i, uint16_t master_port)
 {
     struct server *s = &c->nodes[i];
     char conf[1536], of[64] = "", tls[600], name[16], path[128];
 
-    s->port = s->port == 0 ? free_port() : s->port;
-    s->tls_port = s->tls_port == 0 ? free_port() : s->tls_port;
+    s->port = free_port();
+    s->tls_port = free_port();
     tls_lines(c, s, tls, sizeof(tls));
     if (master_port != 0) {
         snprintf(of, sizeof(of), "replicaof 127.0.0.1 %u\n", master_port);
@@ -172,13 +192,19 @@ static void start_node(struct city *c, size_t i, uint16_t master_port)
     snprintf(name, sizeof(name), "node%zu", i);
     write_file(c, name, path, sizeof(path), conf);
     server_start(s, path, NULL);
-    server_says(s, "Ready to accept connections", 1);
+    return server_is_up(s, "Ready to accept connections");
+}
+
+static void start_node(struct city *c, size_t i, uint16_t master_port)
+{
+    while (!try_node(c, i, master_port)) {
+    }
     if (master_port != 0) {
-        server_says(s, "sync: Finished with success", 1);
+        server_says(&c->nodes[i], "sync: Finished with success", 1);
     }
 }
 
-static void start_sentinel(struct city *c, size_t i)
+static bool try_sentinel(struct city *c, size_t i)
 {
     struct server *s = &c->sentinels[i];
     char conf[1536], tls[600], name[16], path[128];
@@ -195,6 +221,7 @@ static void start_sentinel(struct city *c, size_t i)
     snprintf(name, sizeof(name), "sentinel%zu", i);
     write_file(c, name, path, sizeof(path), conf);
     server_start(s, path, "--sentinel");
+    return server_is_up(s, "+monitor master");
 }
 
 static int make_city(void **state)
@@ -213,7 +240,8 @@ static int make_city(void **state)
     start_node(c, 0, 0);
     start_node(c, 1, port_of(&c->nodes[0]));
     for (size_t i = 0; i < SENTINELS; i++) {
-        start_sentinel(c, i);
+        while (!try_sentinel(c, i)) {
+        }
     }
     /* They know the replica, and each other. */
     for (size_t i = 0; i < SENTINELS; i++) {
