@@ -81,10 +81,9 @@ bool dc_city_is_ready(struct dc_city *city, struct dc_http_request *r);
 /* For what everybody may read: the city is ready and the token, if there is one, is valid; else 503
  * or 401 has been answered. Writes ask dc_require_identity instead. */
 bool dc_city_may_read(struct dc_city *city, struct dc_http_request *r);
-/* The room of path parameter 0 (id or slug).  NULL: 503 or 404 room_not_found (a handshake: close
- * code 4404) has been answered, or
- * the database is asked for a room that another process may have made a moment ago; then `again`,
- * the handler itself, is called once more. */
+/* The room of path parameter 0 (id or slug).  NULL: 503, 404 room_not_found or 429 (a handshake:
+ * close code 4404 or 4429) has been answered, or the database is asked for a room that another
+ * process may have made a moment ago; then `again`, the handler itself, is called once more. */
 struct dc_city_room;
 struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r,
                                      void (*again)(void *city, struct dc_http_request *r));

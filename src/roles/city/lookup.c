@@ -37,9 +37,10 @@ void dc_lookup_take(struct dc_city *city, const struct dc_db_result *r,
     dc_repo_read_changed_rooms(r, city->rooms, on_changed, city);
 }
 
-static bool may_ask(struct dc_city *city, struct dc_slice who)
+/* 0: the question may be asked. who: the bus, or the address of a client. */
+static uint64_t wait_to_ask_ms(struct dc_city *city, struct dc_slice who)
 {
-    return dc_rate_limit_take(city->lookup_limit, who, dc_loop_now(city->ctx->loop)) == 0;
+    return dc_rate_limit_take(city->lookup_limit, who, dc_loop_now(city->ctx->loop));
 }
 
 /* --- for messages of the bus --- */
@@ -66,7 +67,7 @@ static void on_room(void *data, enum dc_status st, const struct dc_db_result *co
 void dc_lookup_room(struct dc_city *city, struct dc_slice room_id)
 {
     struct dc_error err = {0};
-    if (!may_ask(city, DC_S("bus"))) {
+    if (wait_to_ask_ms(city, DC_S("bus")) > 0) {
         return; /* the next message of the room asks again */
     }
     if (dc_db_submit(dc_repo_room(city->ctx->db, room_id), on_room, city, NULL, &err) == DC_OK) {
@@ -130,6 +131,16 @@ static void fail_unknown(struct dc_city *city, struct dc_http_request *r)
     dc_http_reply_error(r, &err);
 }
 
+/* Nobody has looked whether the room exists, so nobody says that it does not. */
+static void fail_unasked(struct dc_city *city, struct dc_http_request *r, uint64_t wait_ms)
+{
+    if (dc_ws_is_upgrade(r)) {
+        dc_socket_refuse(city, r, DC_WS_RATE_LIMITED, DC_S("rate_limited"));
+    } else {
+        dc_request_fail_limit(r, wait_ms, "too many questions for rooms that are not known here");
+    }
+}
+
 static void on_answer(void *data, enum dc_status st, const struct dc_db_result *const *results,
                       size_t n, const struct dc_error *err)
 {
@@ -159,8 +170,13 @@ struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_reques
         return room;
     }
     bool is_possible = dc_room_id_is_valid(name) || dc_slug_is_valid(name);
-    if (city->looked_up == r || !is_possible || !may_ask(city, DC_S("requests"))) {
+    if (city->looked_up == r || !is_possible) {
         fail_unknown(city, r);
+        return NULL;
+    }
+    uint64_t wait_ms = wait_to_ask_ms(city, dc_http_peer(r));
+    if (wait_ms > 0) {
+        fail_unasked(city, r, wait_ms);
         return NULL;
     }
     struct asking *a = dc_request_alloc(r, sizeof(*a));

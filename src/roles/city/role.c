@@ -311,7 +311,8 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
         dc_rate_limit_create((uint32_t)settings->limit_presence_per_s,
                              (uint32_t)settings->limit_presence_burst, RATE_LIMIT_KEYS);
     city->sockets = dc_places_create((uint32_t)settings->limit_sockets_per_user);
-    city->lookup_limit = dc_rate_limit_create(DC_LOOKUPS_PER_S, DC_LOOKUPS_BURST, 2);
+    city->lookup_limit =
+        dc_rate_limit_create(DC_LOOKUPS_PER_S, DC_LOOKUPS_BURST, DC_LOOKUPS_ASKERS);
     city->feed_seen = dc_feed_create(city);
     city->people = dc_people_create(city);
     st = dc_sessions_create(city, &city->sessions, err);
