@@ -68,7 +68,8 @@ export async function request<T>(path: string, options: RequestOptions = {}): Pr
     response = await fetch(path, {
       method: options.method ?? 'GET',
       headers,
-      credentials: 'omit',
+      // A balancer knows the browser by its cookie: what it writes and what it reads meet at one replica.
+      credentials: 'same-origin',
       keepalive: options.keepalive ?? false,
       signal: options.signal ? AbortSignal.any([options.signal, deadline]) : deadline,
       ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
