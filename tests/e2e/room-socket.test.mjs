@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
-  closing, newRoom, person, untilCounts, untilOnline, useCity,
+  closing, framesOf, newRoom, person, settled, untilCounts, untilOnline, useCity,
 } from './support/city.mjs';
 import { goOnline, openRoom, openSocket } from './support/sockets.mjs';
 import { makeToken } from './support/tokens.mjs';
@@ -24,6 +24,7 @@ async function roomWith(t, count, { join = true } = {}) {
   return { room, people, sockets };
 }
 
+const detailOf = (room) => city.api.ok('GET', `/api/city/rooms/${room.slug}`);
 const by = (user) => (frame) => frame.user_id === user.id;
 
 describe('opening', () => {
@@ -51,15 +52,18 @@ describe('opening', () => {
     sockets[0].send({ event: 'room.typing', typing: true });
     await sockets[1].nextFrame('RoomTyping');
     await untilOnline(city, room, 2);
-    const late = await openRoom(city.server, room.id, person(city));
-    closing(t, late);
-    const online = late.snapshot.online_users.sort((a, b) => a.username.localeCompare(b.username));
-    assert.deepEqual(online, people.map((user) => (
-      { user_id: user.id, username: user.name, status: 'online' })));
-    assert.equal(late.snapshot.members_online, 2);
-    assert.deepEqual(late.snapshot.typing_users, [
-      { user_id: people[0].id, username: people[0].name },
-    ]);
+    const guest = person(city);
+    await settled(async () => {
+      const late = await openRoom(city.server, room.id, guest);
+      closing(t, late);
+      const online = late.snapshot.online_users.sort((a, b) => a.username.localeCompare(b.username));
+      assert.deepEqual(online, people.map((user) => (
+        { user_id: user.id, username: user.name, status: 'online' })));
+      assert.equal(late.snapshot.members_online, 2);
+      assert.deepEqual(late.snapshot.typing_users, [
+        { user_id: people[0].id, username: people[0].name },
+      ]);
+    });
   });
 
   test('without a token the socket closes with 4401 unauthorized', async () => {
@@ -97,10 +101,7 @@ describe('chat', () => {
     assert.equal(ack.room_id, room.id);
     assert.equal(ack.idempotency_key, 'w-1');
     for (const socket of sockets) {
-      await socket.barrier();
-      const received = socket.all('RoomMessage');
-      assert.equal(received.length, 1);
-      const [frame] = received;
+      const [frame] = await framesOf(socket, 'RoomMessage', 1);
       assert.equal(frame.message.id, ack.message_id);
       assert.equal(frame.message.body, 'через сокет');
       assert.equal(frame.message.user_id, people[0].id);
@@ -116,8 +117,8 @@ describe('chat', () => {
     sockets[0].send({ event: 'room.message.send', data: { body: 'вкладене' } });
     const ack = await sockets[0].nextFrame('RoomMessageAck');
     assert.equal(ack.idempotency_key, null);
-    await sockets[0].barrier();
-    assert.equal(sockets[0].all('RoomMessage')[0].message.body, 'вкладене');
+    const [frame] = await framesOf(sockets[0], 'RoomMessage', 1);
+    assert.equal(frame.message.body, 'вкладене');
   });
 
   test('a message sent over the socket stands in the feed', async (t) => {
@@ -141,8 +142,7 @@ describe('chat', () => {
       ids.add((await sockets[0].nextFrame('RoomMessageAck')).message_id);
     }
     assert.equal(ids.size, 1);
-    await sockets[1].barrier();
-    assert.equal(sockets[1].all('RoomMessage').length, 1);
+    await framesOf(sockets[1], 'RoomMessage', 1);
     assert.equal((await city.api.history(room.slug)).length, 1);
   });
 
@@ -197,11 +197,13 @@ describe('arrivals', () => {
       assert.equal(frame.username, 'Новенька');
     }
     await untilOnline(city, room, 2);
-    const detail = await city.api.ok('GET', `/api/city/rooms/${room.slug}`);
-    assert.equal(detail.members_online, 2);
-    assert.deepEqual(detail.online_members.sort(), [people[0].id, guest.id].sort());
-    const rooms = await city.api.ok('GET', '/api/city/rooms?limit=500');
-    assert.equal(rooms.find((other) => other.id === room.id).members_online, 2);
+    await settled(async () => {
+      const detail = await detailOf(room);
+      assert.equal(detail.members_online, 2);
+      assert.deepEqual(detail.online_members.sort(), [people[0].id, guest.id].sort());
+      const rooms = await city.api.ok('GET', '/api/city/rooms?limit=500');
+      assert.equal(rooms.find((other) => other.id === room.id).members_online, 2);
+    });
   });
 
   test('leaving is told to all and the socket stays open', async (t) => {
@@ -212,14 +214,14 @@ describe('arrivals', () => {
       assert.equal(frame.username, people[0].name);
     }
     await untilOnline(city, room, 1);
-    assert.equal((await city.api.ok('GET', `/api/city/rooms/${room.slug}`)).members_online, 1);
+    await settled(async () => assert.equal((await detailOf(room)).members_online, 1));
     sockets[1].send({ event: 'room.message.send', body: 'ти ще чуєш?' });
     await sockets[0].nextFrame('RoomMessage');
   });
 
   test('who only listens does not count as a member', async (t) => {
     const { room } = await roomWith(t, 2, { join: false });
-    assert.equal((await city.api.ok('GET', `/api/city/rooms/${room.slug}`)).members_online, 0);
+    await settled(async () => assert.equal((await detailOf(room)).members_online, 0));
   });
 
   test('two sockets of one person are one member, who leaves with the last of them', async (t) => {
@@ -231,21 +233,18 @@ describe('arrivals', () => {
     second.send({ event: 'room.join' });
     await second.nextFrame((frame) => frame.event === 'room.join' && by(twin)(frame));
     await untilOnline(city, room, 2);
-    assert.equal((await city.api.ok('GET', `/api/city/rooms/${room.slug}`)).members_online, 2);
+    await settled(async () => assert.equal((await detailOf(room)).members_online, 2));
     first.send({ event: 'room.leave' });
     await first.barrier();
     await sockets[0].barrier();
-    assert.equal((await city.api.ok('GET', `/api/city/rooms/${room.slug}`)).members_online, 2);
+    await settled(async () => assert.equal((await detailOf(room)).members_online, 2));
     assert.equal(sockets[0].all('RoomLeave').length, 0);
     second.send({ event: 'room.leave' });
     await sockets[0].nextFrame((frame) => frame.event === 'room.leave' && by(twin)(frame));
     await untilOnline(city, room, 1);
     assert.equal(sockets[0].all('RoomLeave').length, 1);
     assert.equal(sockets[0].all('RoomJoin').filter(by(twin)).length, 1);
-    assert.deepEqual(
-      (await city.api.ok('GET', `/api/city/rooms/${room.slug}`)).online_members,
-      [people[0].id],
-    );
+    await settled(async () => assert.deepEqual((await detailOf(room)).online_members, [people[0].id]));
   });
 
   test('a closed socket leaves after the grace', async (t) => {
@@ -254,7 +253,7 @@ describe('arrivals', () => {
     const frame = await sockets[0].nextFrame((f) => f.event === 'room.leave' && by(people[1])(f));
     assert.equal(frame.room_id, room.id);
     await untilOnline(city, room, 1);
-    assert.equal((await city.api.ok('GET', `/api/city/rooms/${room.slug}`)).members_online, 1);
+    await settled(async () => assert.equal((await detailOf(room)).members_online, 1));
   });
 
   test('a reload within the grace is not seen by others', async (t) => {
@@ -269,8 +268,10 @@ describe('arrivals', () => {
     marker.terminate();
     await watcher.nextFrame((frame) => frame.event === 'room.leave' && by(people[2])(frame));
     assert.deepEqual(watcher.all('RoomLeave').map((frame) => frame.user_id), [people[2].id]);
-    const { online_members: members } = await city.api.ok('GET', `/api/city/rooms/${room.slug}`);
-    assert.deepEqual(members.sort(), [people[0].id, people[1].id].sort());
+    await settled(async () => {
+      const { online_members: members } = await detailOf(room);
+      assert.deepEqual(members.sort(), [people[0].id, people[1].id].sort());
+    });
   });
 
   test('join and leave over HTTP are told to the sockets', async (t) => {
@@ -293,11 +294,11 @@ describe('typing', () => {
     assert.equal(begun.username, people[0].name);
     assert.equal(begun.typing, true);
     await untilCounts(city, room, (counts) => counts.typing_count === 1);
-    assert.equal((await city.api.ok('GET', `/api/city/rooms/${room.slug}`)).typing_count, 1);
+    await settled(async () => assert.equal((await detailOf(room)).typing_count, 1));
     sockets[0].send({ event: 'room.typing', typing: false });
     assert.equal((await sockets[1].nextFrame('RoomTyping')).typing, false);
     await untilCounts(city, room, (counts) => counts.typing_count === 0);
-    assert.equal((await city.api.ok('GET', `/api/city/rooms/${room.slug}`)).typing_count, 0);
+    await settled(async () => assert.equal((await detailOf(room)).typing_count, 0));
   });
 
   test('typing that is not renewed ends by itself', async (t) => {
@@ -328,7 +329,7 @@ describe('typing', () => {
     sockets[0].send({ event: 'room.leave' });
     await sockets[1].nextFrame((frame) => frame.event === 'room.leave' && by(people[0])(frame));
     await untilCounts(city, room, (counts) => counts.online_count === 1);
-    assert.equal((await city.api.ok('GET', `/api/city/rooms/${room.slug}`)).typing_count, 0);
+    await settled(async () => assert.equal((await detailOf(room)).typing_count, 0));
   });
 });
 
@@ -349,10 +350,12 @@ describe('presence of members', () => {
     assert.equal(frame.user_id, idle.id);
     assert.equal(frame.username, 'Відійшла');
     await untilCounts(city, room, (counts) => counts.away_count === 1);
-    const detail = await city.api.ok('GET', `/api/city/rooms/${room.slug}`);
-    assert.equal(detail.members_online, 2);
-    assert.equal(detail.away_count, 1);
-    assert.ok(detail.online_members.includes(people[0].id));
+    await settled(async () => {
+      const detail = await detailOf(room);
+      assert.equal(detail.members_online, 2);
+      assert.equal(detail.away_count, 1);
+      assert.ok(detail.online_members.includes(people[0].id));
+    });
     presence.send({ event: 'presence.heartbeat', status: 'online' });
     const back = await sockets[0].nextFrame((f) => f.event === 'room.presence' && f.status === 'online');
     assert.equal(back.user_id, idle.id);
@@ -481,6 +484,7 @@ describe('resuming', () => {
       Array.from({ length: 1000 }, (_, i) => i + 1),
     );
     await user.api.say(room.slug, 'ще одне');
+    await whole.nextFrame((frame) => frame.event === 'room.message' && frame.offset === 1001);
     const behind = await openRoom(city.server, room.slug, user, { epoch, offset: 0 });
     closing(t, behind);
     assert.equal(behind.reset.reason, 'too_far_behind');

@@ -1,12 +1,13 @@
 // Rooms over HTTP: list, create, derived addresses, detail, join and leave.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { newRoom, person, useCity } from './support/city.mjs';
+import { newRoom, person, settled, useCity } from './support/city.mjs';
 import { assertError } from './support/http.mjs';
-import { startServer } from './support/server.mjs';
+import { notOverStack, startServer } from './support/server.mjs';
 import { Client } from './support/http.mjs';
 
 const city = useCity();
+// What somebody has made he finds at once; others, who may be at another replica, a moment later (settled).
 const slugs = (rooms) => rooms.map((room) => room.slug);
 
 describe('the list of rooms', () => {
@@ -27,7 +28,7 @@ describe('the list of rooms', () => {
     const user = person(city);
     const first = await newRoom(city, user);
     const second = await newRoom(city, user);
-    const rooms = await city.api.ok('GET', '/api/city/rooms?limit=500');
+    const rooms = await user.api.ok('GET', '/api/city/rooms?limit=500');
     const kinds = rooms.map((room) => room.is_default);
     assert.deepEqual(kinds, [...kinds].sort((a, b) => Number(b) - Number(a)));
     const others = slugs(rooms.filter((room) => !room.is_default));
@@ -38,9 +39,9 @@ describe('the list of rooms', () => {
     const user = person(city);
     await newRoom(city, user);
     await newRoom(city, user);
-    const all = slugs(await city.api.ok('GET', '/api/city/rooms'));
-    assert.deepEqual(slugs(await city.api.ok('GET', '/api/city/rooms?limit=2')), all.slice(0, 2));
-    const window = await city.api.ok('GET', '/api/city/rooms?limit=2&offset=1');
+    const all = slugs(await user.api.ok('GET', '/api/city/rooms'));
+    assert.deepEqual(slugs(await user.api.ok('GET', '/api/city/rooms?limit=2')), all.slice(0, 2));
+    const window = await user.api.ok('GET', '/api/city/rooms?limit=2&offset=1');
     assert.deepEqual(slugs(window), all.slice(1, 3));
     assert.deepEqual(await city.api.ok('GET', '/api/city/rooms?offset=100000'), []);
   });
@@ -76,8 +77,12 @@ describe('creating a room', () => {
     assert.equal(room.description, 'Наукова кімната');
     assert.equal(room.is_default, false);
     assert.equal(room.created_by, user.id);
-    const rooms = await city.api.ok('GET', '/api/city/rooms?limit=500');
-    assert.deepEqual(rooms.find((other) => other.slug === 'science'), room);
+    const listed = async (reader) => {
+      const rooms = await reader.ok('GET', '/api/city/rooms?limit=500');
+      assert.deepEqual(rooms.find((other) => other.slug === 'science'), room);
+    };
+    await listed(user.api);
+    await settled(() => listed(city.api));
   });
 
   for (const [name, slug] of [
@@ -129,8 +134,10 @@ describe('creating a room', () => {
     for (const answer of answers.filter((other) => other.status !== 200)) {
       assertError(answer, 409, 'slug_taken');
     }
-    const rooms = await city.api.ok('GET', '/api/city/rooms?limit=500');
-    assert.equal(rooms.filter((room) => room.slug === 'race').length, 1);
+    await settled(async () => {
+      const rooms = await city.api.ok('GET', '/api/city/rooms?limit=500');
+      assert.equal(rooms.filter((room) => room.slug === 'race').length, 1);
+    });
     const feed = await city.api.ok('GET', '/api/city/feed?limit=100');
     assert.equal(feed.filter((event) => event.room_slug === 'race').length, 1);
   });
@@ -245,9 +252,12 @@ describe('one room', () => {
     const user = person(city, 'Іван');
     const room = await newRoom(city, user);
     const said = await user.api.say(room.slug, `перший рядок\nдругий рядок ${'😀'.repeat(200)}`);
-    const rooms = await city.api.ok('GET', '/api/city/rooms?limit=500');
-    const { last_message: last, last_event: lastEvent } = rooms.find((r) => r.id === room.id);
-    assert.equal(last.id, said.id);
+    const { last_message: last, last_event: lastEvent } = await settled(async () => {
+      const rooms = await city.api.ok('GET', '/api/city/rooms?limit=500');
+      const found = rooms.find((r) => r.id === room.id);
+      assert.equal(found?.last_message?.id, said.id);
+      return found;
+    });
     assert.equal(last.username, 'Іван');
     assert.equal(last.created_at, said.created_at);
     assert.ok(lastEvent >= said.created_at);
@@ -258,7 +268,8 @@ describe('one room', () => {
   });
 
   for (const name of ['nowhere', 'room_city_nowhere', 'General', '..%2fgeneral', '%00', 'a'.repeat(200)]) {
-    test(`the detail of ${JSON.stringify(name.slice(0, 20))} is not found`, async () => {
+    const skip = name === '%00' && notOverStack('nginx refuses it');
+    test(`the detail of ${JSON.stringify(name.slice(0, 20))} is not found`, { skip }, async () => {
       const response = await city.api.get(`/api/city/rooms/${name}`);
       assert.ok([400, 404].includes(response.status), `${response.status}`);
       if (/^[a-z_]{1,63}$/.test(name)) {

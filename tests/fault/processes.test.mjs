@@ -1,27 +1,18 @@
 // Several processes as an operator starts them: workers on one port, replicas that share clients,
 // backends that come late, settings that are wrong.
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import fs from 'node:fs';
-import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { Nats, Redis } from '../e2e/support/backends.mjs';
 import { createDatabase } from '../e2e/support/database.mjs';
 import { Client } from '../e2e/support/http.mjs';
-import {
-  binary, childEnvironment, DEFAULTS, INTERNAL_KEY, JWT_SECRET, runBinary, Server, temporaryDirectory,
-} from '../e2e/support/server.mjs';
+import { JWT_SECRET, runBinary, Server, temporaryDirectory } from '../e2e/support/server.mjs';
 import { closing } from '../e2e/support/city.mjs';
-import { goOnline, openPresence, openRoom, openSocket } from '../e2e/support/sockets.mjs';
+import { goOnline, openPresence, openRoom } from '../e2e/support/sockets.mjs';
 import { makeUser } from '../e2e/support/tokens.mjs';
 import { Stack } from './support/stack.mjs';
 
 const EX_CONFIG = 78;
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const run = promisify(execFile);
 
 async function backends() {
   const [database, nats, redis] = await Promise.all([createDatabase(), Nats.open(), Redis.open()]);
@@ -337,152 +328,5 @@ describe('what is wrong ends the start with 78 and one line that names the setti
     const line = await refused(['up'], {}, 'DATABASE_URL');
     assert.match(line, /999/);
     assert.match(line, /newer/);
-  });
-});
-
-describe('script/stack', () => {
-  const dir = fs.mkdtempSync('/var/tmp/daarion-stack-test-');
-  const env = { ...childEnvironment(), STACK_DIR: dir, DAARION_BIN: binary, PATH: process.env.PATH, HOME: process.env.HOME };
-  let address;
-  let output = '';
-
-  const portOf = (name) => new RegExp(`^${name} (\\d+)$`, 'm').exec(fs.readFileSync(path.join(dir, 'ports'), 'utf8'))[1];
-  const pidOf = (name) => Number(new RegExp(`^${name} +pid (\\d+)`, 'm').exec(output)[1]);
-  const isAlive = (pid) => {
-    try {
-      return !/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
-    } catch {
-      return false;
-    }
-  };
-
-  before(async () => {
-    // As the end-to-end suite has them: all its people come from one address, faster than people do.
-    const limits = Object.entries(DEFAULTS).filter(([name]) => name.startsWith('LIMIT_'));
-    fs.writeFileSync(path.join(dir, 'settings.env'), limits.map(([name, value]) => `${name}=${value}\n`).join(''));
-    fs.mkdirSync(path.join(dir, 'secret'), { mode: 0o700 });
-    fs.writeFileSync(path.join(dir, 'secret/jwt'), JWT_SECRET, { mode: 0o600 });
-    fs.writeFileSync(path.join(dir, 'secret/internal'), INTERNAL_KEY, { mode: 0o600 });
-    const stack = spawn(path.join(root, 'script/stack'), [], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    stack.stdout.setEncoding('utf8').on('data', (text) => { output += text; });
-    stack.stderr.setEncoding('utf8').on('data', (text) => { output += text; });
-    const [code] = await once(stack, 'exit');
-    assert.equal(code, 0, output);
-    address = /DAARION City is open: (http:\S+)\//.exec(output)[1];
-  });
-  after(async () => {
-    await run(path.join(root, 'script/stack'), ['--wipe'], { env });
-    assert.ok(!fs.existsSync(dir));
-  });
-
-  // First: the feed begins with what its file says.
-  test('the end-to-end suite runs over it: the files that need no server of their own', async () => {
-    const e2e = path.join(root, 'tests/e2e');
-    const files = ['feed', 'messages', 'auth'].map((name) => path.join(e2e, `${name}.test.mjs`));
-    const stack = JSON.stringify({
-      url: address,
-      internalUrl: `http://127.0.0.1:${portOf('city-1-internal')}`,
-      settings: {},
-    });
-    const { stdout } = await run(process.execPath, [path.join(e2e, 'run.mjs'), ...files], {
-      env: { ...env, E2E_STACK: stack, E2E_CONCURRENCY: '1', NO_COLOR: '1' }, maxBuffer: 1 << 26,
-    }).catch((error) => assert.fail(`${error.message}\n${error.stdout?.slice(-6000)}`));
-    const [, passed, failed] = /# all files: pass (\d+), fail (\d+)/.exec(stdout);
-    assert.ok(Number(passed) > 100, stdout.slice(-2000));
-    assert.equal(Number(failed), 0);
-    // They have been there: each replica has served some of it.
-    const log = fs.readFileSync(path.join(dir, 'log/nginx-access.log'), 'utf8');
-    for (const name of ['city-1', 'city-2']) {
-      assert.ok(log.includes(`"upstream":"127.0.0.1:${portOf(name)}"`), name);
-    }
-  });
-
-  test('the city is six processes over real engines, and people of all of them hear each other', async () => {
-    const roles = output.match(/^(auth|presence|city)-\d +pid \d+, ok$/gm);
-    assert.equal(roles?.length, 6, output);
-    const server = { publicUrl: address, publicPort: new URL(address).port };
-    const guest = await new Client(address).ok('POST', '/api/auth/guest', { display_name: 'Гостя' });
-    const user = { id: guest.user_id, token: guest.access_token };
-    const api = new Client(address, user);
-    const room = await api.createRoom('Зі стека', { slug: 'from-the-stack' });
-    const replicas = ['city-1', 'city-2'].map((name) => ({ publicPort: portOf(name) }));
-    const sockets = await Promise.all([server, server, ...replicas].map((at) => openRoom(at, room.slug, user)));
-    const message = await api.say(room.slug, 'чути всюди', 'k');
-    await Promise.all(sockets.map((socket) => socket.nextFrame(({ message: heard }) => heard?.id === message.id)));
-    sockets.forEach((socket) => socket.terminate());
-  });
-
-  test('nginx serves the page as the city itself does', async (t) => {
-    const city = new Server({ WEB_DIR: path.join(root, 'web/dist') }, temporaryDirectory('page'), { args: ['up'] });
-    t.after(() => city.remove());
-    await city.start();
-    const asset = /"(\/assets\/[^"]+\.js)"/.exec(await (await fetch(address)).text())[1];
-    const accept = { Accept: 'text/html' };
-    for (const target of ['/', '/city/some-room', asset, '/favicon.svg']) {
-      const [ours, theirs] = await Promise.all([city.publicUrl, address].map((base) => fetch(base + target, { headers: accept })));
-      assert.equal(theirs.status, 200, target);
-      assert.equal(await theirs.text(), await ours.text(), target);
-      for (const name of ['content-security-policy', 'x-content-type-options', 'referrer-policy', 'cache-control']) {
-        assert.ok(ours.headers.get(name), name);
-        assert.equal(theirs.headers.get(name), ours.headers.get(name), `${target} ${name}`);
-      }
-    }
-    for (const target of ['/assets/nothing.js', '/internal/city/rooms', '/metrics', '/living-map/snapshot']) {
-      assert.equal((await fetch(address + target)).status, 404, target);
-    }
-  });
-
-  test('the logs of nginx hold requests, and no token', async () => {
-    const user = makeUser('Таємна');
-    const server = { publicPort: new URL(address).port };
-    await (await openRoom(server, 'general', user)).close();
-    await (await openSocket(server, `/ws/city/presence?access_token=${user.token}`)).close();
-    await fetch(`${address}/api/auth/me?token=${user.token}`);
-    await fetch(`${address}/city?token=${user.token}`, { headers: { Referer: `${address}/?token=${user.token}` } });
-    const logs = ['nginx-access.log', 'nginx.log'].map((name) => path.join(dir, 'log', name));
-    const read = () => logs.map((file) => fs.readFileSync(file, 'utf8')).join('');
-    for (const target of ['/ws/city/rooms/general', '/ws/city/presence', '/api/auth/me', '/city']) {
-      // A request is logged when it has ended for nginx too.
-      for (const end = Date.now() + 20_000; !read().includes(`"path":"${target}"`);) {
-        assert.ok(Date.now() < end, target);
-        await new Promise((resolve) => { setTimeout(resolve, 20); });
-      }
-    }
-    const [head, body, signature] = user.token.split('.');
-    assert.ok(head && [body, signature, 'token='].every((secret) => !read().includes(secret)));
-  });
-
-  test('a balancer that asks through nginx sees an outage, and the token of who is turned away is not logged', async () => {
-    for (const target of ['/livez', '/readyz', '/healthz', '/health']) {
-      const answer = await fetch(address + target);
-      assert.equal(answer.status, 200, target);
-      assert.match((await answer.json()).status, /^(ok|healthy)$/, target);
-    }
-    const cities = ['city-1', 'city-2'].map(pidOf);
-    cities.forEach((pid) => process.kill(pid, 'SIGKILL'));
-    for (const end = Date.now() + 20_000; cities.some(isAlive);) {
-      assert.ok(Date.now() < end, 'they are gone in time');
-      await new Promise((resolve) => { setTimeout(resolve, 20); });
-    }
-    for (const target of ['/livez', '/readyz', '/healthz', '/health']) {
-      assert.equal((await fetch(address + target)).status, 502, target);
-    }
-    const user = makeUser('Невчасна');
-    const refused = await fetch(`${address}/presence/summary?token=${user.token}`);
-    assert.equal(refused.status, 502);
-    const access = path.join(dir, 'log/nginx-access.log');
-    for (const end = Date.now() + 20_000; !fs.readFileSync(access, 'utf8').includes('"path":"/presence/summary"');) {
-      assert.ok(Date.now() < end, 'it is logged');
-      await new Promise((resolve) => { setTimeout(resolve, 20); });
-    }
-    const logs = fs.readdirSync(path.join(dir, 'log')).filter((name) => name.startsWith('nginx'));
-    assert.ok(logs.every((name) => !fs.readFileSync(path.join(dir, 'log', name), 'utf8').includes(user.token.split('.')[1])));
-  });
-
-  test('--down ends all of it', async () => {
-    const pids = [...output.matchAll(/pid (\d+)/g)].map(([, pid]) => Number(pid));
-    assert.ok(pids.length >= 10, output);
-    await run(path.join(root, 'script/stack'), ['--down'], { env });
-    assert.deepEqual(pids.filter(isAlive), []);
   });
 });

@@ -12,19 +12,43 @@ import { promisify } from 'node:util';
 const START_TIMEOUT_MS = 30_000;
 const MAX_ATTEMPTS = 20;
 
+// Below the range in which the kernel gives ports to clients, so that a server that is started again finds its
+// port free; each process of the tests has ports of its own.
+const PORTS_FROM = 15_000;
+const PORTS_OF_A_PROCESS = 60;
+const PROCESSES = 250;
+let ports = 0;
+
 /** A port that is free at this moment. Whoever takes it must be ready to find it taken. */
 export async function freePort() {
-  const listener = net.createServer();
-  listener.listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  const { port } = listener.address();
-  listener.close();
-  await once(listener, 'close');
-  return port;
+  for (;;) {
+    const port = PORTS_FROM + (process.pid % PROCESSES) * PORTS_OF_A_PROCESS + (ports % PORTS_OF_A_PROCESS);
+    ports += 1;
+    const listener = net.createServer();
+    const isFree = await new Promise((resolve) => {
+      listener.once('error', () => resolve(false));
+      listener.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (isFree) {
+      listener.close();
+      await once(listener, 'close');
+      return port;
+    }
+    if (ports > PROCESSES * PORTS_OF_A_PROCESS) {
+      throw new Error('no free port');
+    }
+  }
+}
+
+/** Ends and removes what did not start whole: how each ends does not matter. */
+export async function discardAll(things) {
+  for (const thing of things) {
+    await (thing.discard ?? thing.remove).call(thing).catch(() => {});
+  }
 }
 
 /** A server program that says in its output when it is ready. */
-class Backend {
+export class Backend {
   #child = null;
   #ended = null;
 

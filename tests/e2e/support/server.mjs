@@ -8,8 +8,9 @@ import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { Nats, Redis } from './backends.mjs';
+import { discardAll, Nats, Redis } from './backends.mjs';
 import { createDatabase } from './database.mjs';
+import { Replicas } from './replicas.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 
@@ -210,6 +211,15 @@ export class Server {
     assertNoSanitizerReport(this.stderr);
   }
 
+  /** After a start that failed: nothing of it is left, and how it ends does not matter. */
+  async discard() {
+    if (this.running) {
+      await this.kill().catch(() => {});
+    }
+    fs.rmSync(this.dataDir, { recursive: true, force: true });
+    await discardAll(this.owned);
+  }
+
   async remove() {
     try {
       if (this.#child) {
@@ -251,45 +261,63 @@ export async function openBackends() {
   return { env, owned, database };
 }
 
+/** The topology in which this run has its servers: up, roles or stack (run.mjs). */
+export const topology = process.env.E2E_TOPOLOGY ?? 'up';
+/** Whether there are several replicas of city-service: what one has heard another may hear a moment later. */
+export const hasReplicas = topology === 'stack';
+/** For the option skip: a test about one process, or about what nginx does itself, with the reason. */
+export const notOverStack = (reason) => hasReplicas && reason;
+
 /**
- * The city that E2E_STACK describes, {url, internalUrl, settings}: it runs already, perhaps as many processes behind
- * one address, and goes on when the tests have ended. null: there is none, or it has other settings than a file wants.
+ * The city that script/stack has started (E2E_STACK, see run.mjs): it goes on when the tests have ended. null: there is
+ * none.
  */
-function runningCity(env) {
-  const { url, internalUrl, settings } = JSON.parse(process.env.E2E_STACK ?? '{}');
-  if (!url || Object.entries(env).some(([name, value]) => settings[name] !== String(value))) {
+function runningCity() {
+  if (!process.env.E2E_STACK) {
     return null;
   }
-  return { publicUrl: url, publicPort: Number(new URL(url).port), internalUrl, remove: async () => {} };
+  const { url, internalUrl, replicas } = JSON.parse(process.env.E2E_STACK);
+  const at = (base) => ({ publicUrl: base, publicPort: Number(new URL(base).port) });
+  return { ...at(url), internalUrl, internalPort: Number(new URL(internalUrl).port), replicas: replicas.map(at), remove: async () => {} };
+}
+
+/** As many processes as script/stack has, not started. */
+function makeStack(settings, owned, database) {
+  const all = { TRUSTED_PROXIES: '127.0.0.1', ...settings };
+  const twice = (role) => [1, 2].map(() => new Server(all, temporaryDirectory(), { args: [role] }));
+  return new Replicas({
+    cities: twice('city-service'),
+    auths: twice('auth-service'),
+    aggregators: twice('matrix-presence-aggregator'),
+  }, { owned, database, webDir: settings.WEB_DIR });
 }
 
 /**
- * A running server with its own data directory and backends; end it with remove(). With
- * E2E_TOPOLOGY=roles presence is counted by a process of its own (needs E2E_BACKENDS=real).
+ * A running city with its own data directories and backends; end it with remove(). What it consists of says
+ * E2E_TOPOLOGY (run.mjs): by default it is one process. Over a stack a file that wants no settings gets the one that
+ * runs already, unless it is to be its own.
  */
-export async function startServer(env = {}) {
-  const running = runningCity(env);
+export async function startServer(env = {}, { isOwn = Object.keys(env).length > 0 } = {}) {
+  const running = isOwn ? null : runningCity();
   if (running) {
     return running;
   }
   const { env: backends, owned, database } = await openBackends();
   const settings = { ...backends, ...env };
-  const hasRoles = process.env.E2E_TOPOLOGY === 'roles';
+  const hasRoles = topology === 'roles';
   const args = hasRoles ? ['city-service', 'auth-service'] : ['up'];
-  const server = new Server(settings, temporaryDirectory(), { args, owned, database });
+  const server = hasReplicas
+    ? makeStack(settings, owned, database)
+    : new Server(settings, temporaryDirectory(), { args, owned, database });
   try {
     if (hasRoles) {
       const aggregator = new Server(settings, temporaryDirectory(), { args: ['matrix-presence-aggregator'] });
-      await aggregator.start();
       owned.unshift(aggregator);
+      await aggregator.start();
     }
     return await server.start();
   } catch (error) {
-    fs.rmSync(server.dataDir, { recursive: true, force: true });
-    if (server.running) {
-      await server.kill();
-    }
-    await Promise.all(owned.map((thing) => thing.remove()));
+    await server.discard();
     throw error;
   }
 }
