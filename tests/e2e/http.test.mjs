@@ -117,7 +117,7 @@ describe('connections', () => {
     await alive();
   });
 
-  test('a client that closes its half after asking still gets the answer', async (t) => {
+  test('a client that closes its half after asking still gets the answer', { skip: nginxs }, async (t) => {
     const raw = await open(t);
     raw.socket.end(get('/livez'));
     assert.equal((await raw.readResponse({ path: '/livez' })).status, 200);

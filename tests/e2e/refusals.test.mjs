@@ -45,8 +45,8 @@ async function linesOf(act, fits) {
   const path = `/api/barrier-${barriers}`;
   await city.api.get(path);
   const barrier = await server.waitForEvent((event) => event.path === path);
-  // The aggregator's own life goes on beside it.
-  return server.events.slice(from, server.events.indexOf(barrier)).filter(({ event }) => !event.startsWith('presence.'));
+  // The aggregator's own life goes on beside it, and so does what the city hears of it.
+  return server.events.slice(from, server.events.indexOf(barrier)).filter(({ event }) => !/^(presence\.|city\.presence_state$)/.test(event));
 }
 
 let user;
