@@ -486,8 +486,10 @@ describe('a page that is closed', () => {
     await watcher.nextFrame(update(user, 'online'));
     await leave(user, { page: 'before' });
     const seen = watcher.frames.length;
-    const again = await online(t, user, { parameters: { page: 'after' } });
+    const again = await goOnline(city.server, user, { parameters: { page: 'after' } });
+    closing(t, again);
     again.send({ event: 'presence.heartbeat', status: 'away' });
+    keepBeating(t, again, 'away'); // it shows when the closed page's grace is over
     await watcher.nextFrame(update(user, 'away'), GRACE_MS + LEASE_MS);
     const since = watcher.frames.slice(seen).map((entry) => entry.frame)
       .filter((frame) => frame.event === 'presence.update' && frame.user_id === user.id);
