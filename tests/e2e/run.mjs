@@ -26,9 +26,20 @@ const OVER_SCRIPT_STACK = ['rooms', 'feed', 'messages', 'auth', 'health', 'nativ
 const OVER_OWN_STACK = ['room-socket', 'presence', 'presence-stream', 'http', 'websocket', 'limits', 'static'];
 const NEED_STACK = ['stack'];
 
+const OVER_STACK = [...OVER_SCRIPT_STACK, ...OVER_OWN_STACK];
+
 const nameOf = (file) => path.basename(file).replace(/\.test\.mjs$/, '');
 const fileOf = (name) => path.join(here, `${name}.test.mjs`);
+const files = topology === 'stack'
+  ? OVER_STACK
+  : fs.readdirSync(here).filter((file) => file.endsWith('.test.mjs')).map(nameOf).sort()
+    .filter((name) => name !== COVERAGE && !NEED_STACK.includes(name));
 const given = process.argv.slice(2).map(nameOf);
+const unknown = given.filter((name) => !files.includes(name));
+if (unknown.length > 0) {
+  console.error(`not a file of this topology (${topology}): ${unknown.join(', ')}`);
+  process.exit(64);
+}
 const concurrency = Number(process.env.E2E_CONCURRENCY ?? 2);
 
 const ownsDirectory = !process.env.E2E_SEEN_DIR;
@@ -103,8 +114,7 @@ async function runOverStack() {
 }
 
 async function runApart() {
-  const all = fs.readdirSync(here).filter((file) => file.endsWith('.test.mjs')).map(nameOf).sort()
-    .filter((name) => name !== COVERAGE && !NEED_STACK.includes(name) && isWanted(name));
+  const all = files.filter(isWanted);
   const needUp = (name) => topology !== 'roles' || ABOUT_UP.includes(name);
   await runFiles(all.filter((name) => !needUp(name)), concurrency);
   delete process.env.E2E_TOPOLOGY;
