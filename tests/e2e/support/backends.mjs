@@ -15,8 +15,8 @@ const MAX_ATTEMPTS = 20;
 // Below the range in which the kernel gives ports to clients, so that a server that is started again finds its
 // port free; each process of the tests has ports of its own.
 const PORTS_FROM = 15_000;
-const PORTS_OF_A_PROCESS = 60;
-const PROCESSES = 250;
+const PORTS_OF_A_PROCESS = 120;
+const PROCESSES = 125;
 let ports = 0;
 
 /** A port that is free at this moment. Whoever takes it must be ready to find it taken. */
