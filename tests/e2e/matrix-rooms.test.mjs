@@ -321,6 +321,58 @@ describe('a page that talks Matrix', () => {
   });
 });
 
+describe('a Matrix room that is replaced', () => {
+  const rig = useBridge();
+  const moved = (matrixRoomId, headers = internalHeaders) => rig.internal.request('POST', '/internal/city/matrix/moved',
+    { headers, json: { matrix_room_id: matrixRoomId } });
+
+  test('is followed to where its alias leads, once it leads there', async () => {
+    const user = person(rig);
+    const room = await user.api.createRoom('Вежа', { slug: 'tower' });
+    // Told twice, before the homeserver has moved the alias: it is looked at again.
+    assert.deepEqual((await moved(room.matrix_room_id)).json, { is_looking: true });
+    assert.deepEqual((await moved(room.matrix_room_id)).json, { is_looking: true });
+    await rig.homeserver.waitFor(/^GET \S*directory\S*tower/);
+    rig.homeserver.answer(/^GET \S*directory\S*tower/, [500, { errcode: 'M_UNKNOWN', error: 'x' }], 2);
+    const fresh = rig.homeserver.addRoom(alias('tower'), rig.homeserver.rooms.get(room.matrix_room_id).creator);
+    const line = await rig.server.waitForEvent((event) => event.event === 'city.matrix_room_moved');
+    assert.deepEqual([line.room, line.from, line.matrix_room_id], ['tower', room.matrix_room_id, fresh]);
+    const deadline = performance.now() + 10_000;
+    while ((await roomBySlug(rig, 'tower')).matrix_room_id !== fresh) {
+      assert.ok(performance.now() < deadline, 'the city still names the old one');
+    }
+    // The old one is nobody's now.
+    assert.deepEqual((await moved(room.matrix_room_id)).json, { is_looking: false });
+  });
+
+  test('by a stranger\'s is not', async () => {
+    const room = await person(rig).api.createRoom('Брама', { slug: 'gate' });
+    rig.homeserver.addRoom(alias('gate'), `@mallory:${SERVER_NAME}`);
+    assert.equal((await moved(room.matrix_room_id)).status, 200);
+    const line = await rig.server.waitForEvent((event) => event.event === 'city.matrix_room_not_moved');
+    assert.deepEqual([line.room, line.code], ['gate', 'alias_taken']);
+    assert.equal((await roomBySlug(rig, 'gate')).matrix_room_id, room.matrix_room_id);
+  });
+
+  test('by the one of another room of the city is not', async () => {
+    const user = person(rig);
+    const north = await user.api.createRoom('Північ', { slug: 'north' });
+    const south = await user.api.createRoom('Південь', { slug: 'south' });
+    rig.homeserver.aliases.set(alias('north'), south.matrix_room_id);
+    assert.equal((await moved(north.matrix_room_id)).status, 200);
+    const line = await rig.server.waitForEvent((event) => event.event === 'city.matrix_room_not_moved'
+      && event.room === 'north');
+    assert.equal(line.code, 'conflict');
+    assert.equal((await roomBySlug(rig, 'north')).matrix_room_id, north.matrix_room_id);
+  });
+
+  test('is told by those who have the key, of a room id', async () => {
+    assertError(await moved('!x:y', {}), 401, 'unauthorized');
+    assertError(await moved(5), 422, 'invalid_input');
+    assert.deepEqual((await moved('!nobody:here')).json, { is_looking: false });
+  });
+});
+
 describe('an archived room', () => {
   const city = useCity();
   const set = (room, word, headers = internalHeaders) => city.internal.request('POST',

@@ -24,6 +24,7 @@ struct dc_city_sessions;   /* sessions.h: sockets of this process that stand for
 struct dc_feed;            /* feed.h: events that sockets have been given */
 struct dc_relay;           /* relay/relay.h: from commits to the bus */
 struct dc_matrix_outgoing; /* matrix_outgoing.h: what is to be said in Matrix rooms */
+struct dc_matrix_moves;    /* matrix_moves.h: Matrix rooms that have been replaced */
 struct dc_peer;            /* roles/peer.h: another role's internal interface */
 
 struct dc_city {
@@ -45,6 +46,7 @@ struct dc_city {
     struct dc_bus_sub *live_sub, *chat_sub, *event_sub;
     struct dc_peer *gateway;             /* matrix_link.h; NULL: no homeserver */
     struct dc_matrix_outgoing *outgoing; /* once loaded; NULL: no homeserver */
+    struct dc_matrix_moves *moves;       /* likewise */
     /* matrix_incoming.c */
     struct dc_counter *matrix_stored, *matrix_known, *matrix_left_out, *matrix_elsewhere;
     struct dc_rate_limit *message_limit, *room_limit, *presence_limit, *lookup_limit;
@@ -94,6 +96,7 @@ void dc_city_routes_archive(struct dc_city *city);
 void dc_city_routes_backfill(struct dc_city *city);
 void dc_city_routes_chat(struct dc_city *city);
 void dc_city_routes_matrix(struct dc_city *city);
+void dc_city_routes_moves(struct dc_city *city);
 void dc_city_routes_messages(struct dc_city *city);
 void dc_city_routes_feed(struct dc_city *city);
 void dc_city_routes_pages(struct dc_city *city);

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "roles/city/matrix_link.h"
+#include "roles/city/matrix_moves.h"
 #include "roles/city/matrix_repo.h"
 
 /* Rooms at a time; while the homeserver does not answer, one. */
@@ -237,6 +238,9 @@ static void on_said(void *data, enum dc_status st, struct dc_slice event_id, int
         o->refused->value++;
         DC_LOG_WARN_EVENT(o->city->ctx->log, "city.matrix_message_refused",
                           DC_LF_T("message_id", row->message_id), DC_LF_ERR(err));
+        if (st == DC_FORBIDDEN) {
+            dc_matrix_moves_look(o->city, l->room, false); /* nobody may speak in a replaced room */
+        }
         submit(l,
                dc_matrix_repo_refused(db, l->room->row.id, row->message_id,
                                       dc_slice_z(dc_error_code(err)), dc_utc_now()),

@@ -284,6 +284,10 @@ static const struct dc_db_stmt set_matrix = {
     .sql = "update city_rooms set matrix_room_id = $2, matrix_room_alias = $3,"
            " revision = revision + 1, last_change = $4"
            " where id = $1 and matrix_room_id is null returning revision"};
+static const struct dc_db_stmt move_matrix = {
+    .sql = "update city_rooms set matrix_room_id = $2, matrix_room_alias = $3,"
+           " revision = revision + 1, last_change = $4"
+           " where id = $1 and matrix_room_id = $5 returning revision"};
 /* The rest of the batch is done if the change was: its id tells. */
 static const struct dc_db_stmt owe_change = {
     .sql = DC_OUTBOX_INSERT "select r.id, cast(null as bigint), '" DC_ROOM_CHANGED_SUBJECT
@@ -349,6 +353,19 @@ struct dc_db_batch *dc_repo_room_set_matrix(struct dc_db *db, const struct dc_ro
     const struct dc_db_value set[] = {dc_db_text(c->room_id), dc_db_text(matrix_room_id),
                                       dc_db_text(matrix_room_alias), dc_db_text(c->id)};
     dc_db_batch_add(b, &set_matrix, set, DC_ARRAY_LEN(set));
+    add_owed_change(b, c, now);
+    return b;
+}
+
+struct dc_db_batch *dc_repo_room_move_matrix(struct dc_db *db, const struct dc_room_change *c,
+                                             struct dc_slice was, struct dc_slice matrix_room_id,
+                                             struct dc_slice matrix_room_alias, struct dc_utc now)
+{
+    struct dc_db_batch *b = dc_db_batch_create(db, DC_DB_WRITE);
+    const struct dc_db_value set[] = {dc_db_text(c->room_id), dc_db_text(matrix_room_id),
+                                      dc_db_text(matrix_room_alias), dc_db_text(c->id),
+                                      dc_db_text(was)};
+    dc_db_batch_add(b, &move_matrix, set, DC_ARRAY_LEN(set));
     add_owed_change(b, c, now);
     return b;
 }

@@ -105,6 +105,11 @@ struct dc_db_batch *dc_repo_room_set_archived(struct dc_db *db, const struct dc_
 struct dc_db_batch *dc_repo_room_set_matrix(struct dc_db *db, const struct dc_room_change *c,
                                             struct dc_slice matrix_room_id,
                                             struct dc_slice matrix_room_alias, struct dc_utc now);
+/* Its Matrix room has been replaced; nothing happens when it has another than `was`.  DC_CONFLICT
+ * as above. */
+struct dc_db_batch *dc_repo_room_move_matrix(struct dc_db *db, const struct dc_room_change *c,
+                                             struct dc_slice was, struct dc_slice matrix_room_id,
+                                             struct dc_slice matrix_room_alias, struct dc_utc now);
 /* false: there was nothing to change.  An id of 0: nothing is owed. */
 bool dc_repo_room_changed(const struct dc_db_result *const *results, size_t n, uint64_t *revision,
                           int64_t owed_ids[DC_OWED_OF_CHANGE]);

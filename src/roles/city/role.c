@@ -6,6 +6,7 @@
 #include "roles/city/feed.h"
 #include "roles/city/lookup.h"
 #include "roles/city/matrix_link.h"
+#include "roles/city/matrix_moves.h"
 #include "roles/city/matrix_outgoing.h"
 #include "roles/city/owed.h"
 #include "roles/city/pages.h"
@@ -161,6 +162,7 @@ static void on_loaded(void *data, enum dc_status st, const struct dc_db_result *
             city->is_loaded = true;
             city->catch_up = dc_catch_up_create(city);
             dc_matrix_outgoing_start(city);
+            dc_matrix_moves_start(city);
             dc_people_on_read(city->people, on_people_read, city);
         }
     }
@@ -266,6 +268,7 @@ static void free_city(struct dc_city *city)
 {
     dc_catch_up_destroy(city->catch_up);
     dc_matrix_outgoing_destroy(city);
+    dc_matrix_moves_destroy(city);
     dc_chat_stop(city);
     dc_matrix_link_close(city);
     dc_pages_destroy(city->pages);
@@ -340,6 +343,7 @@ static enum dc_status start(struct dc_ctx *ctx, void (*ready)(void *data), void 
     dc_city_routes_backfill(city);
     dc_city_routes_chat(city);
     dc_city_routes_matrix(city);
+    dc_city_routes_moves(city);
     dc_city_routes_messages(city);
     dc_city_routes_feed(city);
     dc_city_routes_pages(city);
@@ -403,6 +407,7 @@ static void stop(void *state, void (*stopped)(void *data), void *data)
     city->is_stopping = true;
     dc_timer_stop(&city->retry);
     dc_matrix_outgoing_stop(city);
+    dc_matrix_moves_stop(city);
     dc_matrix_link_close(city); /* what waits for the homeserver ends */
     if (city->pending == 0) {
         finish_stop(city);

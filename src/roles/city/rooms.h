@@ -52,7 +52,8 @@ struct dc_room_outgoing {
     uint64_t seen;      /* newest position that it was told of */
     uint64_t sure_term; /* in that term of ours: nobody has said half of anything */
     struct dc_backoff backoff;
-    int64_t retry_at_ms; /* WAITING: monotonic */
+    int64_t retry_at_ms;        /* WAITING: monotonic */
+    int64_t suspected_until_ms; /* matrix_moves.c: no other suspicion before */
 };
 
 struct dc_city_room {

@@ -40,11 +40,15 @@ static void on_membership(struct dc_ms *ms, struct dc_ms_room *room,
     }
 }
 
+static bool is_tombstone(const struct dc_matrix_event *event)
+{
+    return dc_slice_eq(event->type, DC_S("m.room.tombstone"));
+}
+
 /* A room that has been replaced, or named anew, may be another one in the city's eyes. */
 static bool may_move_room(const struct dc_matrix_event *event)
 {
-    return dc_slice_eq(event->type, DC_S("m.room.tombstone")) ||
-           dc_slice_eq(event->type, DC_S("m.room.canonical_alias"));
+    return is_tombstone(event) || dc_slice_eq(event->type, DC_S("m.room.canonical_alias"));
 }
 
 static void on_event(void *data, struct dc_slice room_id, const struct dc_matrix_event *event)
@@ -57,6 +61,9 @@ static void on_event(void *data, struct dc_slice room_id, const struct dc_matrix
     answer->ms->events_in->value++;
     if (may_move_room(event)) {
         answer->wants_mapping = true;
+        if (room != NULL && is_tombstone(event)) {
+            dc_ms_room_replaced(room);
+        }
     } else if (room != NULL && dc_slice_eq(event->type, DC_S("m.room.member"))) {
         on_membership(answer->ms, room, event);
     }

@@ -14,6 +14,8 @@
 /* Of a room that cannot be joined. */
 #define JOIN_PAUSE_MS     1000
 #define JOIN_PAUSE_MAX_MS 300000
+/* Of a room that has been replaced: who has moved no alias will not do it later. */
+#define TELL_MAX 3
 
 /* --- rooms --- */
 
@@ -116,6 +118,8 @@ static void room_moved(struct dc_ms_room *room)
     ms->n_strange += room->is_joined; /* the old one */
     dc_ms_room_self(room, false);
     room->was_joined = false;
+    room->is_replaced = false;
+    room->told = 0;
     room->version++;
     room->due_ms = 0;
     dc_backoff_reset(&room->pause);
@@ -187,6 +191,57 @@ bool dc_ms_mapping_take(struct dc_ms *ms, const json_t *rooms)
     return true;
 }
 
+/* --- rooms that have been replaced --- */
+
+void dc_ms_room_replaced(struct dc_ms_room *room)
+{
+    room->is_replaced = true;
+}
+
+static void on_told(void *data, enum dc_status st, const json_t *json, int64_t retry_after_ms,
+                    const struct dc_error *err)
+{
+    struct dc_ms *ms = data;
+    (void)json;
+    (void)retry_after_ms;
+    if (st != DC_OK && !ms->is_stopping) { /* with the next mapping once more */
+        DC_LOG_WARN_EVENT(ms->a->ctx->log, "presence.matrix_room_replaced_untold", DC_LF_ERR(err));
+    }
+    dc_ms_pending_end(ms);
+}
+
+/* The city looks where the alias leads, and tells everybody. */
+static void tell_replaced(struct dc_ms *ms, struct dc_ms_room *room)
+{
+    struct dc_strbuf body = {0};
+    struct dc_jsonw w;
+    dc_jsonw_init(&w, &body);
+    dc_jsonw_object(&w);
+    dc_jsonw_key_text(&w, "matrix_room_id", room->mxid);
+    dc_jsonw_end(&w);
+    const struct dc_peer_call call = {.method_z = "POST",
+                                      .path = DC_S("/internal/city/matrix/moved"),
+                                      .body = dc_strbuf_slice(&body),
+                                      .deadline_ms = ASK_MS,
+                                      .cb = on_told,
+                                      .data = ms};
+    if (dc_strbuf_ok(&body) && dc_peer_call(ms->city, &call, NULL) == DC_OK) {
+        ms->pending++;
+        room->told++;
+    }
+    dc_strbuf_free(&body);
+}
+
+static void tell_all_replaced(struct dc_ms *ms)
+{
+    DC_LIST_FOREACH (it, &ms->all_rooms) {
+        struct dc_ms_room *room = DC_LIST_ENTRY(it, struct dc_ms_room, link);
+        if (room->is_replaced && room->told < TELL_MAX) {
+            tell_replaced(ms, room);
+        }
+    }
+}
+
 /* --- asking --- */
 
 static int64_t refresh_ms(const struct dc_ms *ms)
@@ -208,6 +263,7 @@ static void on_mapping(void *data, enum dc_status st, const json_t *json, int64_
                 ms->mapping_asked_ms + (ms->is_mapping_moving ? ONCE_MORE_MS : refresh_ms(ms));
             ms->is_mapping_moving = false;
             dc_backoff_reset(&ms->mapping_pause);
+            tell_all_replaced(ms);
             ms->mapping_due_ms = ms->mapping_due_ms < next_ms ? ms->mapping_due_ms : next_ms;
         } else {
             ms->mapping_due_ms = dc_ms_now_ms(ms) + (int64_t)dc_backoff_next_ms(&ms->mapping_pause);

@@ -55,6 +55,8 @@ struct dc_ms_room {
     bool is_gone;       /* from the mapping, while BUSY */
     bool was_joined;    /* since it was last logged that we are not */
     bool is_said;       /* that it is out of reach */
+    bool is_replaced;   /* by another (m.room.tombstone), and the city does not know it yet */
+    unsigned told;      /* how often the city has been told */
     uint64_t mapping;   /* the last one that named it */
     uint64_t version;   /* changes of membership */
     uint64_t asked_version;
@@ -174,6 +176,8 @@ void dc_ms_mapping_want(struct dc_ms *ms);
 void dc_ms_mapping_clock(struct dc_ms *ms);
 /* rooms: what GET /internal/city/rooms answers.  False: it is no list. */
 bool dc_ms_mapping_take(struct dc_ms *ms, const json_t *rooms);
+/* The room has a tombstone: the city is told until it has another one in its place, a few times. */
+void dc_ms_room_replaced(struct dc_ms_room *room);
 struct dc_ms_room *dc_ms_room_find(const struct dc_ms *ms, struct dc_slice mxid);
 
 /* --- matrix_members.c --- */
