@@ -51,6 +51,8 @@ test('a passer-by sees rooms, live counts and history, and enters where they sta
   await passer.hears('Заходьте!');
   await olena.say('Не соромтеся');
   await passer.hears('Не соромтеся');
+  await olena.page.getByLabel('Повідомлення').pressSequentially('Чаю');
+  await passer.shows('.typing-line', /^1 пише…$/); // names are for those who have entered
   await passer.page.getByLabel('Щоб говорити тут').fill('Перехожа');
   await passer.page.getByRole('main').getByRole('button', { name: 'Увійти' }).click();
   await passer.page.getByLabel('Повідомлення').waitFor();

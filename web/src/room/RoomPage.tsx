@@ -50,6 +50,10 @@ function OpenRoom({ slug, session }: { slug: string; session: Session }) {
   const entry = useStore(cityStore).rooms.find(({ room }) => room.slug === slug);
   const archived = entry?.room.archived ?? view.room?.archived ?? false;
 
+  const typing = view.people.typing
+    .filter((person) => person.user_id !== me?.id)
+    .map((person) => person.username);
+
   useEffect(() => {
     live.start();
     return () => live.stop();
@@ -78,7 +82,10 @@ function OpenRoom({ slug, session }: { slug: string; session: Session }) {
         <div className="room-talk">
           <Conversation live={live} view={view} waiting={waiting} me={speaker} />
           <div className="room-foot">
-            <TypingLine typing={view.people.typing.filter((p) => p.user_id !== me?.id)} />
+            <TypingLine
+              names={typing}
+              total={me === null ? (entry?.light.typing ?? 0) : typing.length}
+            />
             {archived ? (
               <ArchiveNote />
             ) : me === null ? (
