@@ -103,8 +103,7 @@ bool dc_line_is_valid(struct dc_slice s)
     return dc_text_is_valid(s) && !has_control(s);
 }
 
-/* s is valid UTF-8. */
-static struct dc_slice trim(struct dc_slice s)
+struct dc_slice dc_text_trim(struct dc_slice s)
 {
     uint32_t cp;
     struct dc_slice rest = s;
@@ -211,7 +210,7 @@ static bool check_length(const struct dc_field *f, struct dc_slice text,
         }
         return false;
     }
-    if ((f->flags & DC_FIELD_NOT_BLANK) != 0 && length > 0 && trim(text).len == 0) {
+    if ((f->flags & DC_FIELD_NOT_BLANK) != 0 && length > 0 && dc_text_trim(text).len == 0) {
         dc_problem_add(problems, f->name, "too_short", "must not be blank");
         return false;
     }
@@ -266,7 +265,7 @@ bool dc_input_put_text(const struct dc_field *f, struct dc_slice text, void *tar
         return false;
     }
     if ((f->flags & DC_FIELD_TRIM) != 0) {
-        text = trim(text);
+        text = dc_text_trim(text);
     }
     if ((f->flags & DC_FIELD_SINGLE_LINE) != 0 && has_control(text)) {
         dc_problem_add(problems, f->name, "invalid_text",

@@ -75,5 +75,7 @@ bool dc_text_is_valid(struct dc_slice s);
 /* And without control characters, line breaks, and what turns the direction of text: fit to be
  * shown as a name in somebody else's line. */
 bool dc_line_is_valid(struct dc_slice s);
+/* Without the blanks of Unicode at its ends; s must be valid UTF-8. */
+struct dc_slice dc_text_trim(struct dc_slice s);
 
 #endif

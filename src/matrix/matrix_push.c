@@ -204,13 +204,6 @@ struct dc_slice dc_matrix_display_name(struct dc_slice name)
     if (name.len == 0 || !dc_text_is_valid(name)) {
         return DC_SLICE_NULL;
     }
-    struct dc_slice line = dc_slice_trim(dc_utf8_prefix(name, DC_MATRIX_DISPLAY_NAME_MAX_CHARS));
-    struct dc_slice rest = line;
-    uint32_t cp;
-    while (dc_utf8_next(&rest, &cp)) {
-        if (cp < ' ' || (cp >= 0x7F && cp <= 0x9F) || cp == 0x2028 || cp == 0x2029) {
-            return DC_SLICE_NULL;
-        }
-    }
-    return line.len > 0 ? line : DC_SLICE_NULL;
+    struct dc_slice line = dc_text_trim(dc_utf8_prefix(name, DC_MATRIX_DISPLAY_NAME_MAX_CHARS));
+    return line.len > 0 && dc_line_is_valid(line) ? line : DC_SLICE_NULL;
 }

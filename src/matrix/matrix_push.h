@@ -37,8 +37,9 @@ DC_MUST_USE enum dc_status dc_matrix_push_read(struct dc_slice event, struct dc_
  * "[image] body" of what is no text.  false: it says nothing (redacted, empty), or has no text that
  * can be stored (NUL). */
 DC_MUST_USE bool dc_matrix_message_text(const json_t *content, struct dc_strbuf *out);
-/* A display name as others may see it: one line of at most 64 characters, without control
- * characters; ptr NULL: it has nothing to show.  Borrowed from name. */
+/* A display name as others may see it: one line of at most 64 characters, with nothing in it that
+ * the city takes from nobody (dc_line_is_valid()); ptr NULL: it has nothing to show.  Borrowed from
+ * name. */
 struct dc_slice dc_matrix_display_name(struct dc_slice name);
 #define DC_MATRIX_DISPLAY_NAME_MAX_CHARS 64
 

@@ -159,6 +159,11 @@ describe('from Matrix', () => {
       member(bob, {}), text(rig, room, bob, '5'),
       member(bob, { displayname: 'x\u0007y' }), text(rig, room, bob, '6'),
       member(bob, { displayname: 'Б'.repeat(200) }), text(rig, room, bob, '7')]);
+    // Names that the city takes from nobody are none; what is said under them is heard all the same.
+    const dora = `@dora:${SERVER_NAME}`;
+    for (const displayname of ['\u202earoD', '\u2068Dora\u2069', '\u2003\u00a0']) {
+      await pushed(rig, [member(dora, { displayname }), text(rig, room, dora, displayname)]);
+    }
     assert.equal(asked(), 1);
     // Whom nobody knows is called by his localpart, and asked for again.
     const carl = '@carl:elsewhere.test';
@@ -166,7 +171,8 @@ describe('from Matrix', () => {
     rig.homeserver.addMember(id, carl, 'Carl');
     await pushed(rig, [text(rig, room, carl, '9')]);
     const names = (await rig.api.history(room.slug)).map((message) => message.username);
-    assert.deepEqual(names, ['Ада', 'Ада', 'Ада', 'Ada Lovelace', 'bob', 'bob', 'Б'.repeat(64), 'carl', 'Carl']);
+    assert.deepEqual(names, ['Ада', 'Ада', 'Ада', 'Ada Lovelace', 'bob', 'bob', 'Б'.repeat(64),
+      'dora', 'dora', 'dora', 'carl', 'Carl']);
   });
 
   test('the longest ids fit', async (t) => {

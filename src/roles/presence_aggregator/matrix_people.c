@@ -3,6 +3,7 @@
  * full Matrix id. */
 #include "base/mem.h"
 #include "matrix/config_files.h"
+#include "matrix/matrix_push.h"
 #include "roles/presence_aggregator/matrix_source.h"
 
 #define ADMINISTRATOR_PREFIX "daarion-gateway-"
@@ -65,11 +66,11 @@ static void person_free(struct dc_ms_person *p)
     dc_free(p);
 }
 
-/* Too long a name is none. */
-void dc_ms_person_call(struct dc_ms_person *p, struct dc_slice name)
+void dc_ms_person_call(struct dc_ms_person *p, struct dc_slice displayname)
 {
     char *old = (char *)(uintptr_t)p->name.ptr;
-    if (name.len > DC_PRESENCE_ID_MAX || dc_slice_eq(name, p->name)) {
+    struct dc_slice name = dc_matrix_display_name(displayname); /* as in what he says */
+    if (dc_slice_eq(name, p->name)) {
         return;
     }
     p->name = DC_SLICE_NULL;

@@ -214,7 +214,8 @@ bool dc_ms_is_nobody(const struct dc_ms *ms, struct dc_slice mxid);
 struct dc_ms_person *dc_ms_person_find(const struct dc_ms *ms, struct dc_slice mxid);
 /* NULL: he cannot be counted. */
 struct dc_ms_person *dc_ms_person_need(struct dc_ms *ms, struct dc_slice mxid);
-void dc_ms_person_call(struct dc_ms_person *p, struct dc_slice name);
+/* What he calls himself, as the homeserver has it. */
+void dc_ms_person_call(struct dc_ms_person *p, struct dc_slice displayname);
 /* He is in one room more, or less. */
 void dc_ms_person_rooms(struct dc_ms *ms, struct dc_ms_person *p, bool is_more);
 /* Forgets somebody of whom nothing is known any more. */

@@ -154,11 +154,25 @@ static void a_display_name_is_one_line(void **state)
     static const struct {
         const char *name, *shown;
     } rows[] = {
-        {"Ada", "Ada"},      {"  Ada  ", "Ada"},
-        {"", NULL},          {"   ", NULL},
-        {"A\nB", NULL},      {"A\x07", NULL},
-        {"A\xC2\x85", NULL}, {"A\xE2\x80\xA8", NULL},
-        {"A\xFF", NULL},     {"\xD0\x90\xD0\xB4\xD0\xB0", "\xD0\x90\xD0\xB4\xD0\xB0"},
+        {"Ada", "Ada"},
+        {"  Ada  ", "Ada"},
+        {"", NULL},
+        {"   ", NULL},
+        {"A\nB", NULL},
+        {"A\x07", NULL},
+        {"A\xC2\x85 Z", NULL},
+        {"A\xE2\x80\xA8 Z", NULL},
+        /* What the city refuses in names: it would refuse all that such a person says. */
+        {"A\xE2\x80\xAE", NULL},
+        {"\xE2\x81\xA8"
+         "A\xE2\x81\xA9",
+         NULL},
+        {"\xE2\x80\x83\xC2\xA0", NULL},
+        {"\xC2\xA0"
+         "A\xE3\x80\x80",
+         "A"},
+        {"A\xFF", NULL},
+        {"\xD0\x90\xD0\xB4\xD0\xB0", "\xD0\x90\xD0\xB4\xD0\xB0"},
     };
     char longer[201];
     (void)state;
