@@ -63,11 +63,9 @@ bool dc_slug_is_valid(struct dc_slice s)
     return true;
 }
 
-bool dc_id_is_valid(struct dc_slice s)
+/* One word, of valid UTF-8. */
+static bool is_word(struct dc_slice s)
 {
-    if (s.len < 1 || !dc_text_is_valid(s) || dc_utf8_count(s) > ID_MAX) {
-        return false;
-    }
     uint32_t cp;
     while (dc_utf8_next(&s, &cp)) {
         if (is_control(cp) || is_blank(cp)) {
@@ -75,6 +73,16 @@ bool dc_id_is_valid(struct dc_slice s)
         }
     }
     return true;
+}
+
+bool dc_id_is_valid(struct dc_slice s)
+{
+    return s.len >= 1 && dc_text_is_valid(s) && dc_utf8_count(s) <= ID_MAX && is_word(s);
+}
+
+bool dc_author_id_is_valid(struct dc_slice s)
+{
+    return s.len >= 1 && s.len <= DC_AUTHOR_ID_MAX_BYTES && dc_text_is_valid(s) && is_word(s);
 }
 
 bool dc_key_is_valid(struct dc_slice s)

@@ -69,6 +69,9 @@ bool dc_query_get(struct dc_slice query, struct dc_slice name, struct dc_arena *
 
 bool dc_slug_is_valid(struct dc_slice s);
 bool dc_id_is_valid(struct dc_slice s);
+/* An id, or the Matrix id of somebody without an account in the city, which may be longer. */
+#define DC_AUTHOR_ID_MAX_BYTES 255
+bool dc_author_id_is_valid(struct dc_slice s);
 bool dc_key_is_valid(struct dc_slice s);
 /* Valid UTF-8 without NUL. */
 bool dc_text_is_valid(struct dc_slice s);

@@ -61,7 +61,7 @@ size_t dc_topic_member_count(const struct dc_topic *t);
  * last one is ignored (and counted): it has been published before. Copied; line breaks, which JSON
  * allows between its tokens, become blanks. */
 void dc_topic_publish(struct dc_topic *t, uint64_t offset, struct dc_slice json_open);
-#define DC_TOPIC_KEY_MAX 200u
+#define DC_TOPIC_KEY_MAX 300u
 /* STATE: the newest frame of key. key is copied; it may be empty.  More than DC_TOPIC_KEY_MAX bytes
  * is our own mistake: what comes from outside is bounded before. */
 void dc_topic_set(struct dc_topic *t, struct dc_slice key, struct dc_slice json_open);

@@ -106,6 +106,25 @@ describe('somebody with a Matrix client', () => {
     await untilRoom(rooms, general, (room) => room.online_count === 0);
     await city.until((_, status) => status.online_total === 1); // by his browser
   });
+
+  test('with a name of any length and with any letters is named as well as counted', async (t) => {
+    const socket = await watch(t);
+    const heartbeats = await watch(t, 'heartbeat');
+    const longest = 'l'.repeat(255 - synapse.serverName.length - 2);
+    for (const username of ['a.b/c=d+e-f_g', longest]) {
+      const odd = await Resident.register(synapse, username);
+      await odd.join(general.matrix_room_id);
+      await odd.presence('online');
+      await heartbeats.nextFrame((frame) => frame.event === 'presence.update' && frame.user_id === odd.id, 20_000);
+      await untilRoom(socket, general, (room) => room.online_count === 1);
+      await odd.typing(general.matrix_room_id, true);
+      await untilRoom(socket, general, (room) => room.typing_users.includes(odd.id));
+      assert.deepEqual((await city.api.ok('GET', '/api/city/rooms/general')).online_members, [odd.id]);
+      await odd.presence('offline');
+      await odd.leave(general.matrix_room_id);
+      await untilRoom(socket, general, (room) => room.online_count === 0);
+    }
+  });
 });
 
 test('a resident in the browser is told to the homeserver, and its echo does not keep him online', async (t) => {

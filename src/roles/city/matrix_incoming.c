@@ -292,7 +292,8 @@ static void read_events(struct taking *t, const json_t *list)
         e->t = t;
         t->n++;
         if (!json_is_object(item) ||
-            dc_input_json(fields, DC_ARRAY_LEN(fields), item, &e->in, &problems) != DC_OK) {
+            dc_input_json(fields, DC_ARRAY_LEN(fields), item, &e->in, &problems) != DC_OK ||
+            !dc_author_id_is_valid(e->in.user_id)) {
             leave_out(e, "it is not as it should be");
         }
     }

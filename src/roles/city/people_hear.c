@@ -1,6 +1,7 @@
 /* The gateway's view of presence: what the leader says on the bus (roles/presence_event.h). */
 #include "roles/city/people_priv.h"
 
+#include "base/input.h"
 #include "base/mem.h"
 
 static json_t *parse(const struct dc_city_people *p, const struct dc_bus_message *m)
@@ -37,11 +38,12 @@ static bool is_marker(const struct dc_bus_message *m)
     return dc_slice_ends(m->subject, DC_S("." DC_PRESENCE_MARKER));
 }
 
-/* Ids become keys of topics, whose length is bounded. */
+/* Somebody with a Matrix client alone has his Matrix id.  Ids become keys of topics, whose length
+ * is bounded. */
 static bool user_of(const json_t *object, struct dc_slice *user_id)
 {
     *user_id = dc_json_text(object, "user_id");
-    return dc_user_id_is_valid(*user_id);
+    return dc_author_id_is_valid(*user_id);
 }
 
 /* The word that the aggregator wrote (dc_presence_status_name); false: it is none of them. */

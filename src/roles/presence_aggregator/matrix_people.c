@@ -1,6 +1,7 @@
 /* People as a homeserver knows them.  A resident's account is named by his DAARION id
  * (matrix/matrix_id.h), so he is one person here however he comes; everybody else is known by his
  * full Matrix id. */
+#include "base/input.h"
 #include "base/mem.h"
 #include "matrix/config_files.h"
 #include "matrix/matrix_push.h"
@@ -36,7 +37,8 @@ static bool core_id(const struct dc_ms *ms, struct dc_slice mxid, struct dc_strb
         dc_strbuf_clear(out);
         dc_strbuf_add(out, mxid);
     }
-    return dc_strbuf_ok(out) && out->len > 0 && out->len <= DC_PRESENCE_ID_MAX;
+    /* Who could not be named must not be counted either. */
+    return dc_strbuf_ok(out) && dc_author_id_is_valid(dc_strbuf_slice(out));
 }
 
 struct dc_ms_person *dc_ms_person_find(const struct dc_ms *ms, struct dc_slice mxid)

@@ -51,8 +51,12 @@ export class Resident {
     return this.ok('POST', `/rooms/${encode(room)}/${what}`, { user_id: user });
   }
 
-  presence(presence) {
-    return this.ok('PUT', `/presence/${encode(this.id)}/status`, { presence });
+  /** Synapse may lose the word of somebody who has joined a room a moment ago: he says again that he is online. */
+  async presence(presence) {
+    const target = `/presence/${encode(this.id)}/status`;
+    do {
+      await this.ok('PUT', target, { presence });
+    } while (presence === 'online' && (await this.ok('GET', target)).presence !== 'online');
   }
 
   typing(room, typing, timeout = 20000) {

@@ -298,6 +298,12 @@ static void single_values_are_judged_like_fields(void **state)
     assert_false(dc_id_is_valid(DC_S("a\xff")));
     assert_false(dc_id_is_valid(DC_SLICE_NULL));
 
+    assert_true(dc_author_id_is_valid(dc_slice_make(long_ascii, 129)));
+    assert_false(dc_author_id_is_valid(dc_slice_make(long_cyrillic, 2 * 128)));
+    assert_false(dc_author_id_is_valid(DC_S("@a b:c")));
+    assert_false(dc_author_id_is_valid(DC_S("@a\xe2\x80\xae:c")));
+    assert_false(dc_author_id_is_valid(DC_SLICE_NULL));
+
     assert_true(dc_text_is_valid(DC_S("a\nb \xd0\x9f")));
     assert_true(dc_text_is_valid(DC_SLICE_NULL));
     assert_false(dc_text_is_valid(DC_S("a\0b")));
