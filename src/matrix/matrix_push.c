@@ -187,11 +187,35 @@ static struct dc_slice prefix_of(struct dc_slice msgtype)
     return DC_S("");
 }
 
+/* An answer to something may repeat it above, line by line behind "> ", for clients that cannot
+ * show what it answers; who sees the room reads the same twice, with Matrix ids for names. */
+static struct dc_slice without_quotation(const json_t *content, struct dc_slice body)
+{
+    const json_t *relation = json_object_get(content, "m.relates_to");
+    struct dc_slice rest = body;
+    if (!json_is_object(json_object_get(relation, "m.in_reply_to"))) {
+        return body;
+    }
+    while (dc_slice_starts(rest, DC_S("> "))) {
+        size_t end = dc_slice_find(rest, '\n');
+        if (end == SIZE_MAX) {
+            return body; /* nothing but a quotation: he has said that */
+        }
+        rest = dc_slice_make(rest.ptr + end + 1, rest.len - end - 1);
+    }
+    bool is_quotation = rest.ptr != body.ptr && dc_slice_starts(rest, DC_S("\n"));
+    return is_quotation ? dc_slice_make(rest.ptr + 1, rest.len - 1) : body;
+}
+
 bool dc_matrix_message_text(const json_t *content, struct dc_strbuf *out)
 {
     struct dc_slice body = dc_json_text(content, "body");
     struct dc_slice msgtype = dc_json_text(content, "msgtype");
-    if (msgtype.len == 0 || body.len == 0 || !dc_text_is_valid(body)) {
+    if (msgtype.len == 0 || !dc_text_is_valid(body)) {
+        return false;
+    }
+    body = without_quotation(content, body);
+    if (dc_text_trim(body).len == 0) {
         return false;
     }
     dc_strbuf_add(out, prefix_of(msgtype));

@@ -34,8 +34,8 @@ DC_MUST_USE enum dc_status dc_matrix_push_read(struct dc_slice event, struct dc_
                                                struct dc_error *err);
 
 /* What a message says, as text: the body of a text or notice as it is, "* body" of an emote,
- * "[image] body" of what is no text.  false: it says nothing (redacted, empty), or has no text that
- * can be stored (NUL). */
+ * "[image] body" of what is no text; without the quotation above an answer.  false: it says nothing
+ * (redacted, nothing but blanks), or has no text that can be stored (NUL). */
 DC_MUST_USE bool dc_matrix_message_text(const json_t *content, struct dc_strbuf *out);
 /* A display name as others may see it: one line of at most 64 characters, with nothing in it that
  * the city takes from nobody (dc_line_is_valid()); ptr NULL: it has nothing to show.  Borrowed from

@@ -118,6 +118,7 @@ static void an_event_has_what_an_event_has(void **state)
 
 static void a_message_says_what_it_says(void **state)
 {
+#define IN_REPLY "\"m.relates_to\":{\"m.in_reply_to\":{\"event_id\":\"$x\"}}}"
     static const struct {
         const char *content;
         const char *text; /* NULL: nothing */
@@ -133,7 +134,16 @@ static void a_message_says_what_it_says(void **state)
         {"{\"msgtype\":\"m.text\",\"body\":1}", NULL},
         {"{\"msgtype\":\"m.text\",\"body\":\"a\\u0000b\"}", NULL},
         {"{\"body\":\"hi\"}", NULL},
+        {"{\"msgtype\":\"m.text\",\"body\":\" \\n\\u2003\"}", NULL},
+        {"{\"msgtype\":\"m.text\",\"body\":\"> <@a:b> hi\\n> there\\n\\nyes\\n> no\"," IN_REPLY,
+         "yes\n> no"},
+        {"{\"msgtype\":\"m.text\",\"body\":\"yes\"," IN_REPLY, "yes"},
+        {"{\"msgtype\":\"m.text\",\"body\":\"> a\\nb\"," IN_REPLY, "> a\nb"},
+        {"{\"msgtype\":\"m.text\",\"body\":\"> a\"," IN_REPLY, "> a"},
+        {"{\"msgtype\":\"m.text\",\"body\":\"> a\\n\\nb\"}", "> a\n\nb"},
+        {"{\"msgtype\":\"m.text\",\"body\":\"> a\\n\\n\"," IN_REPLY, NULL},
     };
+#undef IN_REPLY
     (void)state;
     for (size_t i = 0; i < DC_ARRAY_LEN(rows); i++) {
         struct dc_strbuf out = {0};
