@@ -44,13 +44,31 @@ function untilRoom(socket, room, fits) {
   }, 20_000);
 }
 
+/** The histograms of the city: {heard, change}, each {count, sum, buckets}. */
+async function lag() {
+  const { text } = await city.internal.get('/metrics');
+  const all = (name) => text.split('\n').filter((line) => line.startsWith(name)).map((line) => Number(line.split(' ').at(-1)));
+  return Object.fromEntries(['heard', 'change'].map((what) => {
+    const name = `daarion_presence_${what}_to_frame_seconds`;
+    return [what, { count: all(`${name}_count`)[0], sum: all(`${name}_sum`)[0], buckets: all(`${name}_bucket`) }];
+  }));
+}
+
 describe('somebody with a Matrix client', () => {
   test('comes online, goes away and offline in the rooms that he is in', async (t) => {
     const socket = await watch(t);
     const anna = await newcomer();
     await anna.join(general.matrix_room_id);
+    const before = await lag();
     await anna.presence('online');
     await untilRoom(socket, general, (room) => room.online_count === 1 && room.away_count === 0);
+    // How old it was when its frame went out, in two histograms: since it was heard, and since it happened.
+    const after = await lag();
+    for (const what of ['heard', 'change']) {
+      assert.ok(after[what].count > before[what].count, what);
+      assert.ok(after[what].sum >= before[what].sum && after[what].sum - before[what].sum < 30, what);
+      assert.equal(after[what].buckets.at(-1), after[what].count, what);
+    }
     await anna.presence('unavailable');
     await untilRoom(socket, general, (room) => room.online_count === 1 && room.away_count === 1);
     await anna.presence('offline');
