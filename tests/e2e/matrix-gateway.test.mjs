@@ -280,6 +280,7 @@ describe('as an application service', () => {
     const calls = [
       ['POST', 'rooms/create', { slug: 'x', name: 'X' }], ['GET', `rooms/find-by-alias?alias=${encode('#a:b')}`],
       ['GET', 'rooms/%21a%3Ab'], ['POST', 'users/token', { user_id: 'u_1' }],
+      ['POST', 'users/owners', { matrix_user_ids: ['@a:b'] }],
       ['POST', 'presence/online', { matrix_user_id: '@a:b' }],
     ];
     for (const [method, target, json] of calls) {
@@ -293,6 +294,24 @@ describe('as an application service', () => {
     }
     const asked = homeserver.requests.slice(before).filter((r) => !/versions|whoami/.test(r.line));
     assert.deepEqual(asked, []);
+  });
+
+  test('whose accounts they are: those that have been made, and no others', async () => {
+    const { gateway, homeserver } = rig;
+    const user_id = 'щ'.repeat(60);
+    const { json: made } = await gateway.post('users/token', { user_id });
+    const asked = homeserver.requests.length;
+    const stranger = `@somebody:${SERVER_NAME}`;
+    const found = await gateway.post('users/owners', { matrix_user_ids: [made.matrix_user_id, stranger, made.matrix_user_id] });
+    assert.equal(found.status, 200, found.text);
+    assert.deepEqual(found.json, { owners: [{ matrix_user_id: made.matrix_user_id, user_id }] });
+    assert.deepEqual((await gateway.post('users/owners', { matrix_user_ids: [stranger] })).json, { owners: [] });
+    const many = Array.from({ length: 201 }, (_, i) => `@a${i}:b`);
+    for (const matrix_user_ids of [undefined, null, [], {}, 'x', [7], ['no id'], ['@a'], ['!room:b'], many]) {
+      assertError(await gateway.post('users/owners', { matrix_user_ids }), 422, 'invalid_input', 'matrix_user_ids');
+    }
+    assertError(await gateway.post('users/owners', []), 422, 'invalid_input');
+    assert.equal(homeserver.requests.slice(asked).filter((r) => !/versions|whoami/.test(r.line)).length, 0);
   });
 
   describe('tokens', () => {

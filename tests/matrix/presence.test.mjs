@@ -4,7 +4,8 @@ import { after, before, describe, test } from 'node:test';
 import { closing, internalHeaders, person } from '../e2e/support/city.mjs';
 import { INTERNAL_KEY, runBinary, startServer, temporaryDirectory } from '../e2e/support/server.mjs';
 import { Client } from '../e2e/support/http.mjs';
-import { goOnline, openPresence } from '../e2e/support/sockets.mjs';
+import { goOnline, openPresence, openRoom } from '../e2e/support/sockets.mjs';
+import { makeUser } from '../e2e/support/tokens.mjs';
 import { MatrixCity, NO_LIMITS, Resident } from './support/residents.mjs';
 import { Synapse } from './support/synapse.mjs';
 
@@ -143,6 +144,43 @@ describe('somebody with a Matrix client', () => {
       await untilRoom(socket, general, (room) => room.online_count === 0);
     }
   });
+});
+
+test('somebody whose id is too long for a Matrix id is one person by whichever client', async (t) => {
+  // 128 bytes of Unicode: 384 once encoded, so the account is named by a hash.
+  const user = makeUser('Довге Ім’я', `житель_${'щ'.repeat(57)}`);
+  user.api = city.api.as(user);
+  assert.ok(Buffer.byteLength(user.id) <= 128);
+  const made = await city.internal.post('/internal/matrix/users/token', { user_id: user.id }, { headers: internalHeaders });
+  assert.equal(made.status, 200, made.text);
+  const resident = Object.assign(new Resident(), { synapse, id: made.json.matrix_user_id, token: made.json.access_token });
+  assert.match(resident.id, /^@daarion\.=_[0-9a-f]{64}:/);
+  const people = await watch(t, 'heartbeat');
+  const rooms = await watch(t);
+  await resident.join(general.matrix_room_id);
+  await resident.presence('online');
+  const first = await people.nextFrame((frame) => frame.event === 'presence.update' && frame.status === 'online', 20_000);
+  assert.equal(first.user_id, user.id);
+  await untilRoom(rooms, general, (room) => room.online_count === 1);
+  const browser = await goOnline(city.server, user);
+  closing(t, browser);
+  const inRoom = await openRoom(city.server, 'general', user);
+  closing(t, inRoom);
+  inRoom.send({ event: 'room.join', room_id: inRoom.snapshot.room_id });
+  await city.until((_, status) => status.sessions === 2);
+  const both = await city.status();
+  assert.equal(both.online_total, 1);
+  assert.equal(both.rooms.find((room) => room.slug === 'general').online_count, 1);
+  assert.equal(both.sources.find((source) => source.name === 'matrix').people_unknown, 0);
+  // The Matrix client goes, then the browser; what we have told the homeserver keeps nobody here.
+  await resident.presence('offline');
+  browser.terminate();
+  inRoom.terminate();
+  await untilRoom(rooms, general, (room) => room.online_count === 0);
+  await city.until((_, status) => status.online_total === 0);
+  const seen = [...people.frames, ...rooms.frames].map(({ frame }) => frame);
+  assert.ok(seen.every((frame) => !(frame.room_slug === 'general' && frame.online_count > 1)), JSON.stringify(seen));
+  assert.ok(!JSON.stringify(seen).includes(resident.id), 'he was shown by his Matrix id');
 });
 
 test('a resident in the browser is told to the homeserver, and its echo does not keep him online', async (t) => {

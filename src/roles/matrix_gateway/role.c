@@ -115,6 +115,7 @@ static const struct dc_route routes[] = {
     {DC_GET, "/internal/matrix/rooms/{room_id}", dc_gateway_show_room},
     {DC_POST, "/internal/matrix/rooms/{room_id}/send", dc_gateway_send_message},
     {DC_POST, "/internal/matrix/users/token", dc_gateway_issue_token},
+    {DC_POST, "/internal/matrix/users/owners", dc_gateway_find_owners},
     {DC_POST, "/internal/matrix/presence/online", dc_gateway_set_presence},
 };
 

@@ -1,6 +1,6 @@
 /* People as a homeserver knows them.  A resident's account is named by his DAARION id
- * (matrix/matrix_id.h), so he is one person here however he comes; everybody else is known by his
- * full Matrix id. */
+ * (matrix/matrix_id.h), or is known to be his (matrix_owners.c), so he is one person here however
+ * he comes; everybody else is known by his full Matrix id. */
 #include "base/input.h"
 #include "base/mem.h"
 #include "matrix/config_files.h"
@@ -29,16 +29,18 @@ bool dc_ms_is_nobody(const struct dc_ms *ms, struct dc_slice mxid)
              dc_slice_starts(localpart, DC_S(ADMINISTRATOR_PREFIX))));
 }
 
-/* What stands in out is how the core knows him; false: nobody can be known so. */
-static bool core_id(const struct dc_ms *ms, struct dc_slice mxid, struct dc_strbuf *out)
+/* Whose account that is, and in *out how the core knows him: nothing for DC_MATRIX_HASHED. */
+static enum dc_matrix_account_kind kind_of(const struct dc_ms *ms, struct dc_slice mxid,
+                                           struct dc_strbuf *out)
 {
-    if (dc_matrix_account_of(mxid, ms->server_name, out) != DC_MATRIX_RESIDENT ||
-        !dc_user_id_is_valid(dc_strbuf_slice(out))) {
+    enum dc_matrix_account_kind kind = dc_matrix_account_of(mxid, ms->server_name, out);
+    if (kind == DC_MATRIX_STRANGER ||
+        (kind == DC_MATRIX_RESIDENT && !dc_user_id_is_valid(dc_strbuf_slice(out)))) {
+        kind = DC_MATRIX_STRANGER;
         dc_strbuf_clear(out);
         dc_strbuf_add(out, mxid);
     }
-    /* Who could not be named must not be counted either. */
-    return dc_strbuf_ok(out) && dc_author_id_is_valid(dc_strbuf_slice(out));
+    return kind;
 }
 
 struct dc_ms_person *dc_ms_person_find(const struct dc_ms *ms, struct dc_slice mxid)
@@ -46,20 +48,35 @@ struct dc_ms_person *dc_ms_person_find(const struct dc_ms *ms, struct dc_slice m
     return dc_map_get(&ms->people, mxid);
 }
 
-struct dc_ms_person *dc_ms_person_need(struct dc_ms *ms, struct dc_slice mxid)
+static struct dc_ms_person *make(struct dc_ms *ms, struct dc_slice mxid)
 {
-    struct dc_ms_person *p = dc_ms_person_find(ms, mxid);
+    struct dc_ms_person *p = NULL;
     struct dc_strbuf id = {0};
-    if (p == NULL && ms->people.count < DC_AGG_MAX_USERS && core_id(ms, mxid, &id)) {
+    enum dc_matrix_account_kind kind = kind_of(ms, mxid, &id);
+    /* Who could not be named must not be counted either. */
+    if (kind == DC_MATRIX_HASHED ||
+        (dc_strbuf_ok(&id) && dc_author_id_is_valid(dc_strbuf_slice(&id)))) {
         p = dc_calloc(1, sizeof(*p) + mxid.len + 1 + id.len);
         memcpy(p->text, mxid.ptr, mxid.len);
-        memcpy(p->text + mxid.len + 1, id.ptr, id.len);
         p->mxid = dc_slice_make(p->text, mxid.len);
-        p->id = dc_slice_make(p->text + mxid.len + 1, id.len);
+        if (id.len > 0) {
+            memcpy(p->text + mxid.len + 1, id.ptr, id.len);
+            p->id = dc_slice_make(p->text + mxid.len + 1, id.len);
+        }
+        dc_list_init(&p->memberships);
         (void)dc_map_put(&ms->people, p->mxid, p);
+        if (kind == DC_MATRIX_HASHED) {
+            dc_ms_owner_join(ms, p);
+        }
     }
     dc_strbuf_free(&id);
     return p;
+}
+
+struct dc_ms_person *dc_ms_person_need(struct dc_ms *ms, struct dc_slice mxid)
+{
+    struct dc_ms_person *p = dc_ms_person_find(ms, mxid);
+    return p == NULL && mxid.len > 0 && ms->people.count < DC_AGG_MAX_USERS ? make(ms, mxid) : p;
 }
 
 static void person_free(struct dc_ms_person *p)
@@ -88,6 +105,7 @@ void dc_ms_person_release(struct dc_ms *ms, struct dc_ms_person *p)
 {
     if (p->n_rooms == 0 && p->status == DC_PRESENCE_OFFLINE) {
         (void)dc_map_remove(&ms->people, p->mxid);
+        dc_ms_owner_leave(ms, p);
         person_free(p);
     }
 }
@@ -98,6 +116,11 @@ static void tell(struct dc_ms *ms, struct dc_ms_person *p, enum dc_presence_stat
                  struct dc_utc last_active)
 {
     struct dc_aggregator *a = ms->a;
+    p->last_active = last_active;
+    if (p->id.len == 0) { /* the core hears it as soon as he is known */
+        p->status = status;
+        return;
+    }
     bool comes_online = status == DC_PRESENCE_ONLINE && p->status != DC_PRESENCE_ONLINE;
     a->cause.heard_ms = dc_utc_now().ms;
     a->cause.changed_ms = comes_online ? last_active.ms : 0;
@@ -119,6 +142,31 @@ void dc_ms_person_rooms(struct dc_ms *ms, struct dc_ms_person *p, bool is_more)
     if (p->n_rooms == 0 && p->status != DC_PRESENCE_OFFLINE && ms->has_picture &&
         ms->mode != DC_MS_MODE_ROUTER && ms->n_strange == 0) {
         tell(ms, p, DC_PRESENCE_OFFLINE, (struct dc_utc){0});
+    }
+}
+
+void dc_ms_person_identify(struct dc_ms *ms, struct dc_ms_person *p, struct dc_slice id)
+{
+    if (dc_slice_eq(p->id, id)) {
+        return;
+    }
+    bool was_known = p->id.len > 0;
+    DC_LIST_FOREACH (it, &p->memberships) {
+        const struct dc_ms_member *m = DC_LIST_ENTRY(it, struct dc_ms_member, of_person);
+        if (was_known) {
+            (void)dc_ms_member_tell(m->room, p, false);
+        }
+    }
+    if (was_known && p->status != DC_PRESENCE_OFFLINE) {
+        (void)dc_agg_matrix_presence(ms->a, p->id, DC_PRESENCE_OFFLINE, (struct dc_utc){0});
+    }
+    p->id = id;
+    DC_LIST_FOREACH (it, &p->memberships) {
+        const struct dc_ms_member *m = DC_LIST_ENTRY(it, struct dc_ms_member, of_person);
+        ms->left_out->value += dc_ms_member_tell(m->room, p, true) != DC_OK;
+    }
+    if (p->status != DC_PRESENCE_OFFLINE) {
+        tell(ms, p, p->status, p->last_active);
     }
 }
 
@@ -169,34 +217,47 @@ void dc_ms_presence(struct dc_ms *ms, const struct dc_matrix_presence *presence)
     dc_ms_person_release(ms, p);
 }
 
+static bool is_shielded(const struct dc_ms_person *p)
+{
+    DC_LIST_FOREACH (it, &p->memberships) {
+        if (!DC_LIST_ENTRY(it, struct dc_ms_member, of_person)->room->is_joined) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void dc_ms_people_whole(struct dc_ms *ms)
 {
     struct dc_map_iter it = {0};
     void *value;
     while (dc_map_next(&ms->people, &it, NULL, &value)) {
-        ((struct dc_ms_person *)value)->is_shielded = false;
-    }
-    DC_LIST_FOREACH (link, &ms->all_rooms) {
-        const struct dc_ms_room *room = DC_LIST_ENTRY(link, struct dc_ms_room, link);
-        struct dc_map_iter members = {0};
-        while (!room->is_joined && dc_map_next(&room->members, &members, NULL, &value)) {
-            ((struct dc_ms_person *)value)->is_shielded = true;
-        }
-    }
-    it = (struct dc_map_iter){0};
-    while (dc_map_next(&ms->people, &it, NULL, &value)) {
         struct dc_ms_person *p = value;
-        if (p->status != DC_PRESENCE_OFFLINE && p->heard < ms->whole_since && !p->is_shielded) {
+        if (p->status != DC_PRESENCE_OFFLINE && p->heard < ms->whole_since && !is_shielded(p)) {
             tell(ms, p, DC_PRESENCE_OFFLINE, (struct dc_utc){0});
         }
         if (p->n_rooms == 0 && p->status == DC_PRESENCE_OFFLINE) {
             dc_map_remove_at(&ms->people, &it);
+            dc_ms_owner_leave(ms, p);
             person_free(p);
         }
     }
 }
 
 /* --- typing --- */
+
+/* As the core knows him; false: he cannot be counted, or not yet. */
+static bool write_id(const struct dc_ms *ms, struct dc_slice mxid, struct dc_strbuf *out)
+{
+    const struct dc_ms_person *p = dc_ms_person_find(ms, mxid);
+    dc_strbuf_clear(out);
+    if (p != NULL) {
+        dc_strbuf_add(out, p->id);
+    } else {
+        (void)kind_of(ms, mxid, out);
+    }
+    return dc_strbuf_ok(out) && dc_author_id_is_valid(dc_strbuf_slice(out));
+}
 
 size_t dc_ms_typing_ids(struct dc_ms *ms, const json_t *user_ids, struct dc_slice *ids, size_t max,
                         struct dc_strbuf *texts)
@@ -208,11 +269,10 @@ size_t dc_ms_typing_ids(struct dc_ms *ms, const json_t *user_ids, struct dc_slic
     for (size_t i = 0; i < json_array_size(user_ids); i++) {
         const json_t *user = json_array_get(user_ids, i);
         struct dc_slice mxid = dc_slice_make(json_string_value(user), json_string_length(user));
-        dc_strbuf_clear(&id);
         if (dc_ms_is_nobody(ms, mxid)) {
             continue;
         }
-        if (n == max || !core_id(ms, mxid, &id)) {
+        if (n == max || !write_id(ms, mxid, &id)) {
             ms->left_out->value++;
             continue;
         }

@@ -64,7 +64,7 @@ static void room_free(struct dc_ms_room *room)
 {
     dc_list_remove(&room->link);
     dc_list_remove(&room->work_link);
-    dc_map_free(&room->members);
+    dc_ms_members_free(room);
     dc_free(room->text);
     dc_free(room);
 }
@@ -81,6 +81,7 @@ static void room_new(struct dc_ms *ms, struct dc_slice mxid, struct dc_slice ali
     dc_list_init(&room->link);
     dc_list_init(&room->work_link);
     dc_map_init(&room->members, ms->rooms.seed);
+    dc_list_init(&room->all_members);
     set_names(room, mxid, alias, room_id, slug);
     dc_list_push_back(&ms->all_rooms, &room->link);
     into_maps(room);

@@ -123,6 +123,7 @@ void dc_agg_matrix_write_status(const struct dc_aggregator *a, struct dc_jsonw *
     dc_jsonw_key_i64(w, "rooms", (int64_t)ms->rooms.count);
     dc_jsonw_key_i64(w, "rooms_unknown", (int64_t)ms->n_unknown);
     dc_jsonw_key_i64(w, "people", (int64_t)ms->people.count);
+    dc_jsonw_key_i64(w, "people_unknown", (int64_t)ms->owners.n_unknown);
 }
 
 /* --- life --- */
@@ -211,6 +212,7 @@ static void free_all(struct dc_ms *ms)
 {
     dc_ms_rooms_free(ms);
     dc_ms_people_free(ms);
+    dc_ms_owners_free(ms);
     dc_strbuf_free(&ms->since);
     dc_strbuf_free(&ms->reason);
     dc_free(ms);
@@ -231,6 +233,7 @@ static void close_connections(struct dc_ms *ms)
     dc_bus_unsubscribe(ms->room_changed_sub);
     dc_matrix_close(ms->matrix);
     dc_peer_close(ms->city);
+    dc_peer_close(ms->gateway);
 }
 
 static enum dc_status open_connections(struct dc_ms *ms, struct dc_error *err)
@@ -242,6 +245,9 @@ static enum dc_status open_connections(struct dc_ms *ms, struct dc_error *err)
     enum dc_status st = dc_matrix_create(ctx->loop, &opts, &ms->matrix, err);
     if (st == DC_OK) {
         st = dc_peer_create(ctx, "city-service", ctx->settings->city_service_url, &ms->city, err);
+    }
+    if (st == DC_OK) {
+        st = dc_peer_open_gateway(ctx, &ms->gateway, err);
     }
     if (st == DC_OK) {
         st = dc_bus_subscribe(ctx->bus, &sub, on_room_event, ms, &ms->room_sub, err);
@@ -271,6 +277,7 @@ static enum dc_status start(struct dc_aggregator *a, void **self, struct dc_erro
     read_settings(ms);
     dc_ms_rooms_init(ms);
     dc_ms_people_init(ms);
+    dc_ms_owners_init(ms);
     st = open_connections(ms, err);
     if (st != DC_OK) {
         free_all(ms);

@@ -4,8 +4,10 @@
  *   matrix_sync.c     the start, the long poll, the look at the whole
  *   matrix_apply.c    one answer of /sync
  *   matrix_rooms.c    the city's rooms that are Matrix rooms: the mapping from city-service
- *   matrix_members.c  being in them, and who is in them
+ *   matrix_joins.c    being in them
+ *   matrix_members.c  who is in them
  *   matrix_people.c   whose Matrix id that is; presence of a person -> the core
+ *   matrix_owners.c   the same where the id does not say it: matrix-gateway is asked
  *
  * The start (matrix/FACTS §6): the mapping, whoami, an initial /sync that names no member, which
  * rooms we are in, the members of each of them; then increments from the token of that /sync.
@@ -30,13 +32,25 @@
 
 /* Somebody whom the homeserver has put into a room, or has called other than offline. */
 struct dc_ms_person {
-    struct dc_slice mxid, id; /* id: how the core knows him; both in text */
-    struct dc_slice name;     /* what he calls himself, of its own memory; may be empty */
+    struct dc_slice mxid; /* in text */
+    struct dc_slice id; /* how the core knows him; empty: not known yet, and the core knows nothing
+                           of him */
+    struct dc_slice name;      /* what he calls himself, of its own memory; may be empty */
+    struct dc_ms_owner *owner; /* NULL: his Matrix id says who he is */
     enum dc_presence_status status;
+    struct dc_utc last_active; /* as told with the status */
     uint64_t heard; /* the clock of dc_ms.heard when his status was told last; 0: never */
+    struct dc_list memberships;
     uint32_t n_rooms;
-    bool is_shielded; /* in a room that we do not hear */
-    char text[];      /* mxid, NUL, and his DAARION id if he has one */
+    char text[]; /* mxid, NUL, and his DAARION id if it stands in there */
+};
+
+/* A person in a room. */
+struct dc_ms_member {
+    struct dc_list of_person, of_room;
+    struct dc_ms_person *person;
+    struct dc_ms_room *room;
+    uint64_t named; /* the whole list that named him last: dc_ms_room.whole */
 };
 
 enum dc_ms_room_step { DC_MS_ROOM_IDLE, DC_MS_ROOM_WAITS, DC_MS_ROOM_BUSY };
@@ -47,7 +61,9 @@ struct dc_ms_room {
     struct dc_ms *ms;
     struct dc_slice mxid, alias, room_id, slug; /* in text; alias may be NULL */
     char *text;
-    struct dc_map members; /* Matrix id -> person */
+    struct dc_map members;      /* Matrix id -> member */
+    struct dc_list all_members; /* the same */
+    uint64_t whole;             /* counts whole lists */
     enum dc_ms_room_step step;
     bool is_joined;     /* by us */
     bool wants_members; /* the whole list is to be asked for */
@@ -75,12 +91,25 @@ enum dc_ms_phase {
     DC_MS_POLLING,
 };
 
+/* Whose accounts are those that do not say it. */
+struct dc_ms_owners {
+    struct dc_map by_mxid;
+    struct dc_list wanted, asked; /* to be asked for, and being asked for */
+    struct dc_list strangers;     /* present and nobody's: asked for again, the first one first */
+    struct dc_list idle;          /* of nobody present: remembered, the oldest first */
+    size_t n_idle, n_unknown;     /* unknown: people who are here */
+    int64_t due_ms;
+    struct dc_backoff pause;
+    bool is_failing; /* said in the log */
+};
+
 enum dc_ms_mode { DC_MS_MODE_UNKNOWN, DC_MS_MODE_ROOMS, DC_MS_MODE_ROUTER };
 
 struct dc_ms {
     struct dc_aggregator *a;
     struct dc_matrix *matrix;
     struct dc_peer *city;
+    struct dc_peer *gateway; /* NULL: there is none */
     struct dc_slice user_id, server_name, token;
     uint64_t poll_ms; /* how long a poll may be held: not the same after each start */
     uint64_t held_ms; /* how long the one under way may be */
@@ -119,6 +148,9 @@ struct dc_ms {
     struct dc_map people;
     uint64_t heard;
     enum dc_ms_mode mode;
+
+    /* matrix_owners.c */
+    struct dc_ms_owners owners;
 
     struct dc_counter *events_in, *applied, *left_out, *resyncs, *joins;
     struct dc_gauge *rooms_known, *rooms_unknown;
@@ -180,7 +212,7 @@ bool dc_ms_mapping_take(struct dc_ms *ms, const json_t *rooms);
 void dc_ms_room_replaced(struct dc_ms_room *room);
 struct dc_ms_room *dc_ms_room_find(const struct dc_ms *ms, struct dc_slice mxid);
 
-/* --- matrix_members.c --- */
+/* --- matrix_joins.c --- */
 
 /* The room is to be joined, or its members are to be read. */
 void dc_ms_room_want(struct dc_ms_room *room, bool wants_members);
@@ -197,13 +229,21 @@ DC_MUST_USE enum dc_status dc_ms_rooms_joined(struct dc_ms *ms, const json_t *an
                                               struct dc_error *err);
 /* We are in it, or no longer. */
 void dc_ms_room_self(struct dc_ms_room *room, bool is_joined);
+
+/* --- matrix_members.c --- */
+
 /* One person of it, as told now. name: what he calls himself there; may be empty. */
 void dc_ms_member_set(struct dc_ms_room *room, struct dc_slice mxid, bool is_member,
                       struct dc_slice name);
 /* Nobody is in it as far as we know. */
 void dc_ms_members_clear(struct dc_ms_room *room);
+/* The same without a word to the core. */
+void dc_ms_members_free(struct dc_ms_room *room);
 /* joined: the object of joined_members. */
 void dc_ms_members_whole(struct dc_ms_room *room, json_t *joined);
+/* Tells the core, of somebody whom it knows. */
+enum dc_status dc_ms_member_tell(struct dc_ms_room *room, const struct dc_ms_person *p,
+                                 bool is_member);
 
 /* --- matrix_people.c --- */
 
@@ -218,6 +258,8 @@ struct dc_ms_person *dc_ms_person_need(struct dc_ms *ms, struct dc_slice mxid);
 void dc_ms_person_call(struct dc_ms_person *p, struct dc_slice displayname);
 /* He is in one room more, or less. */
 void dc_ms_person_rooms(struct dc_ms *ms, struct dc_ms_person *p, bool is_more);
+/* The core is to know him by this id, which stays where it is. */
+void dc_ms_person_identify(struct dc_ms *ms, struct dc_ms_person *p, struct dc_slice id);
 /* Forgets somebody of whom nothing is known any more. */
 void dc_ms_person_release(struct dc_ms *ms, struct dc_ms_person *p);
 void dc_ms_presence(struct dc_ms *ms, const struct dc_matrix_presence *presence);
@@ -228,5 +270,18 @@ size_t dc_ms_typing_ids(struct dc_ms *ms, const json_t *user_ids, struct dc_slic
  * room that we do not hear. */
 void dc_ms_people_whole(struct dc_ms *ms);
 const char *dc_ms_mode_word(enum dc_ms_mode mode);
+
+/* --- matrix_owners.c --- */
+
+void dc_ms_owners_init(struct dc_ms *ms);
+void dc_ms_owners_free(struct dc_ms *ms);
+/* p's account is named by a hash: gives him his id if it is known, or has it asked for. */
+void dc_ms_owner_join(struct dc_ms *ms, struct dc_ms_person *p);
+/* p is being forgotten. */
+void dc_ms_owner_leave(struct dc_ms *ms, struct dc_ms_person *p);
+void dc_ms_owners_clock(struct dc_ms *ms);
+/* Who has been found to be nobody's long enough ago, by this time, is to be asked for again. */
+void dc_ms_owners_doubt(struct dc_ms *ms, int64_t now_ms);
+int64_t dc_ms_owners_due_ms(const struct dc_ms *ms);
 
 #endif

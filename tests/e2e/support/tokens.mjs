@@ -41,7 +41,6 @@ export function makeToken(changes = {}, { secret = JWT_SECRET, header = {}, hash
 }
 
 /** {id, name, token} */
-export function makeUser(name = 'Тестова Людина') {
-  const id = newUserId();
+export function makeUser(name = 'Тестова Людина', id = newUserId()) {
   return { id, name, token: makeToken({ sub: id, name }) };
 }

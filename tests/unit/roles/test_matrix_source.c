@@ -21,12 +21,15 @@ struct say {
 
 struct world {
     struct matrix_rig rig;
-    struct say city, whoami, initial, joined_rooms, join, plaza, news;
+    struct say city, whoami, initial, joined_rooms, join, plaza, news, owners;
     struct say polls[8]; /* in turn; then they are held */
     size_t n_polls, polled;
-    size_t n_initial, n_joins, n_members, n_city;
+    size_t n_initial, n_joins, n_members, n_city, n_owners;
     struct dc_http_request *held; /* a poll */
     struct dc_strbuf asked;       /* "path?query\n" of all but held polls */
+    struct dc_strbuf question;    /* whose accounts it wants to know */
+    char mxid[DC_MATRIX_ID_MAX_BYTES + 1];
+    char text[5][1024]; /* answers that are written by a test */
     char url[64];
 };
 
@@ -77,6 +80,14 @@ static void asked(void *ctx, struct dc_http_request *r)
     if (dc_slice_ends(path, DC_S("/internal/city/rooms"))) {
         w->n_city++;
         answer(r, &w->city);
+        return;
+    }
+    if (dc_slice_ends(path, DC_S("/internal/matrix/users/owners"))) {
+        w->n_owners++;
+        dc_strbuf_clear(&w->question);
+        dc_strbuf_add(&w->question, dc_http_body(r));
+        dc_strbuf_add_char(&w->question, '\0');
+        answer(r, &w->owners);
         return;
     }
     assert_true(dc_slice_eq(dc_http_header(r, DC_S("authorization")), DC_S("Bearer daemon-token")));
@@ -131,6 +142,7 @@ static int teardown(void **state)
     matrix_rig_stop(&w->rig);
     fixture_close(&w->rig.f);
     dc_strbuf_free(&w->asked);
+    dc_strbuf_free(&w->question);
     dc_free(w);
     return 0;
 }
@@ -244,6 +256,124 @@ static void a_limit_of_joins_is_kept_to(void **state)
     RUN_UNTIL(&w->rig.f, w->rig.ms->n_unknown == 0);
     assert_true(dc_ms_now_ms(w->rig.ms) - from_ms >= 200);
     assert_int_equal(w->n_joins, 2);
+}
+
+/* --- accounts that do not say whose they are --- */
+
+/* 64 letters of two bytes each: encoded three times as long. */
+#define LETTERS8 "\xd0\xb6\xd0\xb6\xd0\xb6\xd0\xb6\xd0\xb6\xd0\xb6\xd0\xb6\xd0\xb6"
+#define LONG_ID  LETTERS8 LETTERS8 LETTERS8 LETTERS8 LETTERS8 LETTERS8 LETTERS8 LETTERS8
+
+/* Somebody of that id is in the plaza and online; returns his Matrix id. */
+static const char *let_in_the_long_one(struct world *w)
+{
+    struct dc_strbuf mxid = {0};
+    dc_matrix_user_id(DC_S(LONG_ID), DC_S("daarion.space"), &mxid);
+    assert_true(dc_strbuf_ok(&mxid));
+    snprintf(w->mxid, sizeof(w->mxid), "%.*s", DC_SLICE_ARG(dc_strbuf_slice(&mxid)));
+    dc_strbuf_free(&mxid);
+    snprintf(w->text[1], sizeof(w->text[1]), "{\"joined\":{\"" ALICE "\":{},\"%s\":{}}}", w->mxid);
+    snprintf(w->text[2], sizeof(w->text[2]),
+             "{\"next_batch\":\"s0\"," PRESENCE(ONLINE(ALICE) "," ONLINE("%s")) "}", w->mxid);
+    snprintf(w->text[3], sizeof(w->text[3]),
+             "{\"owners\":[{\"matrix_user_id\":\"%s\",\"user_id\":\"" LONG_ID "\"}]}", w->mxid);
+    w->plaza = (struct say){200, w->text[1]};
+    w->initial = (struct say){200, w->text[2]};
+    w->rig.settings.matrix_gateway_url = w->url;
+    return w->mxid;
+}
+
+static enum dc_presence_status status_of(const struct world *w, const char *user_id_z)
+{
+    return dc_presence_user_get(w->rig.a.core, dc_slice_z(user_id_z));
+}
+
+static void nobody_is_counted_under_a_name_that_may_not_be_his(void **state)
+{
+    struct world *w = *state;
+    struct dc_presence_now now = {dc_loop_now(w->rig.f.loop), dc_utc_now()};
+    const char *mxid = let_in_the_long_one(w);
+    w->owners = (struct say){503, "{\"error\":\"unavailable\",\"detail\":\"starting\"}"};
+    matrix_rig_start(&w->rig, w->url);
+    settle(w); /* it holds up nothing */
+    RUN_UNTIL(&w->rig.f, w->n_owners >= 2);
+    assert_non_null(strstr(w->question.ptr, mxid));
+    assert_int_equal(members_of(&w->rig, PLAZA), 2);
+    assert_int_equal(online_in(w, "room_plaza"), 1); /* Alice */
+    assert_int_equal(status_of(w, mxid), DC_PRESENCE_OFFLINE);
+    assert_int_equal(w->rig.ms->owners.n_unknown, 1);
+    /* He is here in the browser all the time. */
+    assert_int_equal(dc_presence_session_beat(w->rig.a.core, DC_S("s"), DC_S(LONG_ID),
+                                              DC_SLICE_NULL, DC_PRESENCE_ONLINE, now),
+                     DC_OK);
+    assert_int_equal(dc_presence_session_join(w->rig.a.core, DC_S("s"), DC_S("room_plaza"), now),
+                     DC_OK);
+    assert_int_equal(online_in(w, "room_plaza"), 2);
+    w->owners = (struct say){200, w->text[3]};
+    RUN_UNTIL(&w->rig.f, w->rig.ms->owners.n_unknown == 0);
+    assert_int_equal(online_in(w, "room_plaza"), 2);
+    assert_int_equal(status_of(w, mxid), DC_PRESENCE_OFFLINE);
+    assert_int_equal(dc_presence_totals_get(w->rig.a.core).online, 2);
+    /* The browser goes: the other client is his too. */
+    dc_presence_session_close(w->rig.a.core, DC_S("s"), true, now);
+    assert_int_equal(online_in(w, "room_plaza"), 2);
+    assert_int_equal(status_of(w, LONG_ID), DC_PRESENCE_ONLINE);
+    snprintf(w->text[4], sizeof(w->text[4]),
+             "{\"next_batch\":\"s1\",\"rooms\":{\"join\":{\"" PLAZA "\":{\"ephemeral\":{"
+             "\"events\":[{\"type\":\"m.typing\",\"content\":{\"user_ids\":[\"%s\"]}}]}}}}}",
+             mxid);
+    tell(w, 200, w->text[4]);
+    RUN_UNTIL(&w->rig.f, dc_presence_is_typing(w->rig.a.core, DC_S(LONG_ID), DC_S("room_plaza")));
+    /* He goes and comes back: nobody is asked twice. */
+    size_t asked_before = w->n_owners;
+    struct dc_ms_room *plaza = dc_ms_room_find(w->rig.ms, DC_S(PLAZA));
+    const struct dc_matrix_presence gone = {
+        .user_id = dc_slice_z(mxid), .presence = DC_S("offline"), .last_active_ago_ms = -1};
+    dc_ms_presence(w->rig.ms, &gone);
+    dc_ms_member_set(plaza, dc_slice_z(mxid), false, DC_SLICE_NULL);
+    assert_null(dc_ms_person_find(w->rig.ms, dc_slice_z(mxid)));
+    dc_ms_member_set(plaza, dc_slice_z(mxid), true, DC_SLICE_NULL);
+    assert_true(dc_presence_is_member(w->rig.a.core, DC_S(LONG_ID), DC_S("room_plaza")));
+    assert_int_equal(w->n_owners, asked_before);
+}
+
+static void a_name_that_is_nobodys_is_a_person_of_its_own_until_it_is_somebodys(void **state)
+{
+    struct world *w = *state;
+    const char *mxid = let_in_the_long_one(w);
+    w->owners =
+        (struct say){200, "{\"owners\":[{\"matrix_user_id\":\"@x:y\",\"user_id\":\"x\"},7]}"};
+    matrix_rig_start(&w->rig, w->url);
+    settle(w);
+    RUN_UNTIL(&w->rig.f, w->n_owners == 1 && w->rig.ms->owners.n_unknown == 0);
+    assert_int_equal(status_of(w, mxid), DC_PRESENCE_ONLINE);
+    assert_int_equal(online_in(w, "room_plaza"), 2);
+    /* Whose hash it is not cannot be his. */
+    snprintf(w->text[4], sizeof(w->text[4]),
+             "{\"owners\":[{\"matrix_user_id\":\"%s\",\"user_id\":\"somebody\"}]}", mxid);
+    for (size_t i = 0; i < 2; i++) {
+        w->owners = (struct say){200, i == 0 ? w->text[4] : w->text[3]};
+        dc_ms_owners_doubt(w->rig.ms, INT64_MAX);
+        RUN_UNTIL(&w->rig.f, w->n_owners == i + 2 && dc_list_is_empty(&w->rig.ms->owners.asked));
+        assert_int_equal(status_of(w, mxid), i == 0 ? DC_PRESENCE_ONLINE : DC_PRESENCE_OFFLINE);
+        assert_int_equal(status_of(w, LONG_ID), i == 0 ? DC_PRESENCE_OFFLINE : DC_PRESENCE_ONLINE);
+        assert_int_equal(online_in(w, "room_plaza"), 2);
+        assert_int_equal(dc_presence_totals_get(w->rig.a.core).online, 2);
+    }
+    assert_false(dc_presence_is_member(w->rig.a.core, dc_slice_z(mxid), DC_S("room_plaza")));
+    assert_true(dc_presence_is_member(w->rig.a.core, DC_S(LONG_ID), DC_S("room_plaza")));
+}
+
+static void without_a_gateway_he_is_whom_the_homeserver_calls_him(void **state)
+{
+    struct world *w = *state;
+    const char *mxid = let_in_the_long_one(w);
+    w->rig.settings.matrix_gateway_url = NULL;
+    matrix_rig_start(&w->rig, w->url);
+    settle(w);
+    assert_int_equal(online_in(w, "room_plaza"), 2);
+    assert_int_equal(status_of(w, mxid), DC_PRESENCE_ONLINE);
+    assert_int_equal(w->n_owners, 0);
 }
 
 /* --- what goes wrong --- */
@@ -422,6 +552,9 @@ int main(void)
         TEST(after_some_unreadable_answers_it_starts_over),
         TEST(what_was_lost_without_a_word_is_found),
         TEST(settings_without_their_partners_are_named),
+        TEST(nobody_is_counted_under_a_name_that_may_not_be_his),
+        TEST(a_name_that_is_nobodys_is_a_person_of_its_own_until_it_is_somebodys),
+        TEST(without_a_gateway_he_is_whom_the_homeserver_calls_him),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
