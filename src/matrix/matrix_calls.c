@@ -391,6 +391,12 @@ enum dc_status dc_matrix_set_presence(struct dc_matrix *m, const struct dc_matri
     return make(&d, m, how, err);
 }
 
+enum dc_status dc_matrix_get_presence(struct dc_matrix *m, const struct dc_matrix_how *how,
+                                      struct dc_slice user_id, struct dc_error *err)
+{
+    return plain(m, how, "getPresence", "GET", CLIENT "/presence/{}/status", &user_id, 1, err);
+}
+
 enum dc_status dc_matrix_set_typing(struct dc_matrix *m, const struct dc_matrix_how *how,
                                     struct dc_slice room_id, struct dc_slice user_id,
                                     uint64_t typing_ms, struct dc_error *err)

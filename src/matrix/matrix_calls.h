@@ -134,6 +134,10 @@ DC_MUST_USE enum dc_status dc_matrix_set_presence(struct dc_matrix *m,
                                                   const struct dc_matrix_how *how,
                                                   struct dc_slice user_id, struct dc_slice presence,
                                                   struct dc_slice status_msg, struct dc_error *err);
+/* Of the caller himself, or of somebody who shares a room with him. */
+DC_MUST_USE enum dc_status dc_matrix_get_presence(struct dc_matrix *m,
+                                                  const struct dc_matrix_how *how,
+                                                  struct dc_slice user_id, struct dc_error *err);
 /* A mark that ends by itself after typing_ms; 0 ends it now. */
 DC_MUST_USE enum dc_status dc_matrix_set_typing(struct dc_matrix *m,
                                                 const struct dc_matrix_how *how,

@@ -279,6 +279,26 @@ describe('the daemon', () => {
 });
 
 describe('what is set wrong', () => {
+  test('a homeserver without presence is told from a city where nobody is', async (t) => {
+    for (const enabled of ['true', 'false', '"untracked"']) {
+      const other = await Synapse.start(`${NO_LIMITS}presence: {enabled: ${enabled}}\n`);
+      t.after(() => other.remove());
+      const quiet = await MatrixCity.start(other, { LOG_LEVEL: 'debug' });
+      t.after(() => quiet.remove());
+      await quiet.listening();
+      const daemon = `/presence/${encode(quiet.daemon.id)}/status`;
+      if (enabled === 'true') {
+        await quiet.server.waitForEvent((one) => one.event === 'presence.matrix_probed', 20_000);
+        assert.equal((await quiet.source()).presence_mode, 'unknown');
+      } else {
+        await quiet.until((matrix) => matrix.presence_mode === 'off');
+        const event = await quiet.server.waitForEvent((one) => one.event === 'presence.matrix_off', 1000);
+        assert.match(event.hint, /presence/);
+      }
+      assert.equal((await quiet.daemon.ok('GET', daemon)).presence, 'offline');
+    }
+  });
+
   test('a token that the homeserver refuses: the source is down and says why, the rest goes on', async (t) => {
     const server = await startServer({
       SYNAPSE_URL: synapse.url, MATRIX_SERVER_NAME: synapse.serverName, MATRIX_AS_TOKEN: synapse.asToken,

@@ -13,6 +13,7 @@
 struct answer {
     struct dc_ms *ms;
     bool wants_mapping;
+    bool has_presence; /* somebody is not offline */
 };
 
 /* --- rooms --- */
@@ -118,9 +119,17 @@ static void on_invited(void *data, struct dc_slice room_id)
 
 /* --- presence --- */
 
+/* A homeserver without presence calls people offline who join. */
+static void note_presence(struct answer *answer, const struct dc_matrix_presence *presence)
+{
+    answer->has_presence =
+        answer->has_presence || !dc_slice_eq(presence->presence, DC_S("offline"));
+}
+
 static void on_presence(void *data, const struct dc_matrix_presence *presence)
 {
     struct answer *answer = data;
+    note_presence(answer, presence);
     answer->ms->events_in->value++;
     dc_ms_presence(answer->ms, presence);
 }
@@ -130,13 +139,14 @@ static void on_whole_presence(void *data, const struct dc_matrix_presence *prese
 {
     struct answer *answer = data;
     const struct dc_ms_person *p = dc_ms_person_find(answer->ms, presence->user_id);
+    note_presence(answer, presence);
     if (p == NULL || p->heard < answer->ms->whole_since) {
         dc_ms_presence(answer->ms, presence);
     }
 }
 
 static enum dc_status walk(struct dc_ms *ms, const json_t *json,
-                           const struct dc_matrix_sync_visitor *visitor,
+                           const struct dc_matrix_sync_visitor *visitor, bool is_whole,
                            struct dc_slice *next_batch, struct dc_error *err)
 {
     struct answer answer = {.ms = ms};
@@ -151,6 +161,11 @@ static enum dc_status walk(struct dc_ms *ms, const json_t *json,
     if (answer.wants_mapping) {
         dc_ms_mapping_want(ms);
     }
+    if (answer.has_presence) {
+        dc_ms_probe_heard(ms);
+    } else if (is_whole) {
+        dc_ms_probe_want(ms, 0);
+    }
     dc_agg_fed(ms->a);
     return st;
 }
@@ -163,12 +178,12 @@ enum dc_status dc_ms_apply(struct dc_ms *ms, const json_t *answer, struct dc_sli
                                                           .left = on_left,
                                                           .invited = on_invited,
                                                           .presence = on_presence};
-    return walk(ms, answer, &visitor, next_batch, err);
+    return walk(ms, answer, &visitor, ms->since.len == 0, next_batch, err);
 }
 
 enum dc_status dc_ms_apply_whole(struct dc_ms *ms, const json_t *answer, struct dc_error *err)
 {
     static const struct dc_matrix_sync_visitor visitor = {.presence = on_whole_presence};
     struct dc_slice next_batch;
-    return walk(ms, answer, &visitor, &next_batch, err);
+    return walk(ms, answer, &visitor, true, &next_batch, err);
 }

@@ -5,6 +5,7 @@
 #define DOWN_AFTER_MS 5000
 #define PAUSE_BASE_MS 250
 #define PAUSE_MAX_MS  10000
+#define LISTEN_MS     30000
 
 /* --- what is known of the homeserver --- */
 
@@ -73,6 +74,7 @@ void dc_ms_answered(struct dc_ms *ms)
     if (ms->failing_since_ms != 0) {
         ms->failing_since_ms = 0;
         hurry_rooms(ms);
+        dc_ms_probe_want(ms, LISTEN_MS); /* it may have been set up anew */
     }
     dc_ms_set_reason(ms, NULL);
 }
@@ -119,7 +121,8 @@ void dc_agg_matrix_write_status(const struct dc_aggregator *a, struct dc_jsonw *
     dc_jsonw_key_text(w, "step", dc_slice_z(steps[ms->phase]));
     dc_jsonw_key_text(w, "reason",
                       ms->reason.len > 0 ? dc_strbuf_slice(&ms->reason) : DC_SLICE_NULL);
-    dc_jsonw_key_text(w, "presence_mode", dc_slice_z(dc_ms_mode_word(ms->mode)));
+    dc_jsonw_key_text(w, "presence_mode",
+                      ms->probe.is_off ? DC_S("off") : dc_slice_z(dc_ms_mode_word(ms->mode)));
     dc_jsonw_key_i64(w, "rooms", (int64_t)ms->rooms.count);
     dc_jsonw_key_i64(w, "rooms_unknown", (int64_t)ms->n_unknown);
     dc_jsonw_key_i64(w, "people", (int64_t)ms->people.count);

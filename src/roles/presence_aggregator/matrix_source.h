@@ -7,6 +7,7 @@
  *   matrix_joins.c    being in them
  *   matrix_members.c  who is in them
  *   matrix_people.c   whose Matrix id that is; presence of a person -> the core
+ *   matrix_probe.c    whether the homeserver has presence at all
  *   matrix_owners.c   the same where the id does not say it: matrix-gateway is asked
  *
  * The start (matrix/FACTS §6): the mapping, whoami, an initial /sync that names no member, which
@@ -103,6 +104,15 @@ struct dc_ms_owners {
     bool is_failing; /* said in the log */
 };
 
+/* Whether the homeserver has presence. */
+struct dc_ms_probe {
+    bool is_off; /* it has been found out that it has none */
+    bool is_wanted, is_asking;
+    unsigned rounds; /* in which nothing came back */
+    int64_t due_ms;
+    int64_t from_ms; /* UTC: marks from then on are of these days */
+};
+
 enum dc_ms_mode { DC_MS_MODE_UNKNOWN, DC_MS_MODE_ROOMS, DC_MS_MODE_ROUTER };
 
 struct dc_ms {
@@ -151,6 +161,9 @@ struct dc_ms {
 
     /* matrix_owners.c */
     struct dc_ms_owners owners;
+
+    /* matrix_probe.c */
+    struct dc_ms_probe probe;
 
     struct dc_counter *events_in, *applied, *left_out, *resyncs, *joins;
     struct dc_gauge *rooms_known, *rooms_unknown;
@@ -269,6 +282,7 @@ size_t dc_ms_typing_ids(struct dc_ms *ms, const json_t *user_ids, struct dc_slic
 /* Who is not offline and has not been named by the new picture is offline now, unless he is in a
  * room that we do not hear. */
 void dc_ms_people_whole(struct dc_ms *ms);
+/* unknown, rooms, router. */
 const char *dc_ms_mode_word(enum dc_ms_mode mode);
 
 /* --- matrix_owners.c --- */
@@ -283,5 +297,15 @@ void dc_ms_owners_clock(struct dc_ms *ms);
 /* Who has been found to be nobody's long enough ago, by this time, is to be asked for again. */
 void dc_ms_owners_doubt(struct dc_ms *ms, int64_t now_ms);
 int64_t dc_ms_owners_due_ms(const struct dc_ms *ms);
+
+/* --- matrix_probe.c --- */
+
+/* Nobody's presence has been told where somebody's could have been: it is to be found out why,
+ * unless somebody's is told within after_ms. */
+void dc_ms_probe_want(struct dc_ms *ms, int64_t after_ms);
+/* Somebody has been called other than offline. */
+void dc_ms_probe_heard(struct dc_ms *ms);
+void dc_ms_probe_clock(struct dc_ms *ms);
+int64_t dc_ms_probe_due_ms(const struct dc_ms *ms);
 
 #endif

@@ -381,6 +381,7 @@ void dc_ms_arm(struct dc_ms *ms)
     }
     due_ms = earlier(due_ms, dc_ms_rooms_due_ms(ms));
     due_ms = earlier(due_ms, dc_ms_owners_due_ms(ms));
+    due_ms = earlier(due_ms, dc_ms_probe_due_ms(ms));
     /* The state may turn without anything happening. */
     due_ms = earlier(due_ms, dc_ms_now_ms(ms) + DC_MS_OVERDUE_MS);
     if (!ms->is_stopping) {
@@ -394,6 +395,7 @@ void dc_ms_on_clock(struct dc_timer *t)
     struct dc_ms *ms = DC_CONTAINER_OF(t, struct dc_ms, clock);
     dc_ms_mapping_clock(ms);
     dc_ms_owners_clock(ms);
+    dc_ms_probe_clock(ms);
     step(ms);
     look_at_whole(ms);
     dc_ms_rooms_work(ms);

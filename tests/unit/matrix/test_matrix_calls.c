@@ -158,6 +158,8 @@ static void talking_and_listening(void **state)
            "\"status_msg\":\"here\"}\n");
     EXPECT(dc_matrix_set_presence(rig.m, &h, DC_S("@a:b"), DC_S("offline"), DC_SLICE_NULL, NULL),
            "PUT /_matrix/client/v3/presence/@a:b/status?|Bearer t|{\"presence\":\"offline\"}\n");
+    EXPECT(dc_matrix_get_presence(rig.m, &h, DC_S("@a:b"), NULL),
+           "GET /_matrix/client/v3/presence/@a:b/status?|Bearer t|\n");
     EXPECT(dc_matrix_set_typing(rig.m, &h, DC_S("!a:b"), DC_S("@c:d"), 6000, NULL),
            "PUT /_matrix/client/v3/rooms/!a:b/typing/@c:d?|Bearer t|{\"typing\":true,"
            "\"timeout\":6000}\n");

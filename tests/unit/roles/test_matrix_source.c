@@ -8,6 +8,8 @@
 
 #define ONLINE(who)                                                                                \
     "{\"type\":\"m.presence\",\"sender\":\"" who "\",\"content\":{\"presence\":\"online\"}}"
+#define OFFLINE(who)                                                                               \
+    "{\"type\":\"m.presence\",\"sender\":\"" who "\",\"content\":{\"presence\":\"offline\"}}"
 #define PRESENCE(inner) "\"presence\":{\"events\":[" inner "]}"
 #define BOTH_ROOMS                                                                                 \
     "[{\"id\":\"room_plaza\",\"slug\":\"plaza\",\"matrix_room_id\":\"" PLAZA "\"},"                \
@@ -28,6 +30,9 @@ struct world {
     struct dc_http_request *held; /* a poll */
     struct dc_strbuf asked;       /* "path?query\n" of all but held polls */
     struct dc_strbuf question;    /* whose accounts it wants to know */
+    struct dc_strbuf status_msg;
+    bool has_presence;
+    size_t n_written;
     char mxid[DC_MATRIX_ID_MAX_BYTES + 1];
     char text[5][1024]; /* answers that are written by a test */
     char url[64];
@@ -68,6 +73,33 @@ static void sync_asked(struct world *w, struct dc_http_request *r)
     }
 }
 
+/* The daemon's own, as a homeserver with presence keeps it, and one without does not. */
+static void presence_asked(struct world *w, struct dc_http_request *r)
+{
+    struct dc_strbuf out = {0};
+    struct dc_jsonw jw;
+    if (dc_http_method(r) == DC_PUT) {
+        json_t *json = NULL;
+        struct dc_slice body = dc_http_body(r);
+        assert_int_equal(dc_json_parse(body, &json, NULL), DC_OK);
+        assert_true(dc_slice_eq(dc_json_text(json, "presence"), DC_S("offline")));
+        w->n_written++;
+        if (w->has_presence) {
+            dc_strbuf_clear(&w->status_msg);
+            dc_strbuf_add(&w->status_msg, dc_json_text(json, "status_msg"));
+        }
+        json_decref(json);
+    }
+    dc_jsonw_init(&jw, &out);
+    dc_jsonw_object(&jw);
+    dc_jsonw_key_text(&jw, "presence", DC_S("offline"));
+    if (w->status_msg.len > 0) {
+        dc_jsonw_key_text(&jw, "status_msg", dc_strbuf_slice(&w->status_msg));
+    }
+    dc_jsonw_end(&jw);
+    dc_http_reply_json(r, 200, &out);
+}
+
 static void asked(void *ctx, struct dc_http_request *r)
 {
     struct world *w = ctx;
@@ -95,6 +127,8 @@ static void asked(void *ctx, struct dc_http_request *r)
         answer(r, &w->whoami);
     } else if (dc_slice_ends(path, DC_S("/sync"))) {
         sync_asked(w, r);
+    } else if (dc_slice_ends(path, DC_S("/status"))) {
+        presence_asked(w, r);
     } else if (dc_slice_ends(path, DC_S("/joined_rooms"))) {
         answer(r, &w->joined_rooms);
     } else if (dc_slice_ends(path, DC_S("/joined_members"))) {
@@ -117,7 +151,7 @@ static void tell(struct world *w, int http, const char *body)
 
 static int setup(void **state)
 {
-    static const struct dc_route routes[] = {{DC_GET | DC_POST, "/{path...}", asked}};
+    static const struct dc_route routes[] = {{DC_GET | DC_POST | DC_PUT, "/{path...}", asked}};
     struct world *w = dc_calloc(1, sizeof(*w));
     fixture_open(&w->rig.f);
     dc_router_add(w->rig.f.router, "", routes, 1, w);
@@ -143,6 +177,7 @@ static int teardown(void **state)
     fixture_close(&w->rig.f);
     dc_strbuf_free(&w->asked);
     dc_strbuf_free(&w->question);
+    dc_strbuf_free(&w->status_msg);
     dc_free(w);
     return 0;
 }
@@ -376,6 +411,86 @@ static void without_a_gateway_he_is_whom_the_homeserver_calls_him(void **state)
     assert_int_equal(w->n_owners, 0);
 }
 
+/* --- a homeserver without presence --- */
+
+static const char *mode_of(const struct world *w)
+{
+    static char mode[32];
+    struct dc_strbuf out = {0};
+    struct dc_jsonw jw;
+    json_t *json = NULL;
+    dc_jsonw_init(&jw, &out);
+    dc_jsonw_object(&jw);
+    dc_agg_matrix_write_status(&w->rig.a, &jw);
+    dc_jsonw_end(&jw);
+    assert_int_equal(dc_json_parse(dc_strbuf_slice(&out), &json, NULL), DC_OK);
+    snprintf(mode, sizeof(mode), "%s", json_string_value(json_object_get(json, "presence_mode")));
+    json_decref(json);
+    dc_strbuf_free(&out);
+    return mode;
+}
+
+/* All that is left of a probe, without its pauses. */
+static void finish_probe(struct world *w)
+{
+    const struct dc_ms_probe *probe = &w->rig.ms->probe;
+    while (probe->is_wanted || probe->is_asking) {
+        w->rig.ms->probe.due_ms = 0;
+        dc_ms_arm(w->rig.ms);
+        RUN_UNTIL(&w->rig.f, probe->is_asking || !probe->is_wanted);
+        RUN_UNTIL(&w->rig.f, !probe->is_asking);
+    }
+}
+
+static void that_presence_is_off_is_found_out_and_that_it_is_on_again(void **state)
+{
+    struct world *w = *state;
+    w->initial = (struct say){200, "{\"next_batch\":\"s0\"}"};
+    dc_strbuf_add(&w->status_msg, DC_S("listening to the city, 1000")); /* from better days */
+    matrix_rig_start(&w->rig, w->url);
+    settle(w);
+    assert_string_equal(mode_of(w), "unknown");
+    finish_probe(w);
+    assert_string_equal(mode_of(w), "off");
+    assert_int_equal(w->n_written, 3);
+    assert_int_equal(state_of(w), DC_SOURCE_FRESH); /* memberships are heard */
+    /* It is looked at again with the whole, and somebody's presence is proof. */
+    w->rig.ms->whole_due_ms = 0;
+    dc_ms_arm(w->rig.ms);
+    RUN_UNTIL(&w->rig.f, w->rig.ms->probe.is_wanted);
+    finish_probe(w);
+    assert_string_equal(mode_of(w), "off");
+    tell(w, 200, "{\"next_batch\":\"s01\"," PRESENCE(OFFLINE(BOB)) "}"); /* as when he joins */
+    RUN_UNTIL(&w->rig.f, w->held != NULL);
+    assert_string_equal(mode_of(w), "off");
+    tell(w, 200, "{\"next_batch\":\"s1\"," PRESENCE(ONLINE(BOB)) "}");
+    RUN_UNTIL(&w->rig.f, online_in(w, "room_news") == 1);
+    assert_string_equal(mode_of(w), "rooms");
+}
+
+static void in_a_city_where_nobody_is_presence_is_not_called_off(void **state)
+{
+    struct world *w = *state;
+    w->initial = (struct say){200, "{\"next_batch\":\"s0\"}"};
+    w->has_presence = true;
+    matrix_rig_start(&w->rig, w->url);
+    settle(w);
+    finish_probe(w);
+    assert_string_equal(mode_of(w), "unknown");
+    assert_int_equal(w->n_written, 2);
+    assert_int_equal(w->status_msg.len, 0); /* the line is gone again */
+}
+
+static void whoever_hears_of_people_asks_nothing(void **state)
+{
+    struct world *w = *state;
+    matrix_rig_start(&w->rig, w->url);
+    settle(w);
+    assert_string_equal(mode_of(w), "rooms");
+    assert_false(w->rig.ms->probe.is_wanted);
+    assert_int_equal(w->n_written, 0);
+}
+
 /* --- what goes wrong --- */
 
 static void a_refused_token_and_a_strangers_are_down_until_they_are_right(void **state)
@@ -555,6 +670,9 @@ int main(void)
         TEST(nobody_is_counted_under_a_name_that_may_not_be_his),
         TEST(a_name_that_is_nobodys_is_a_person_of_its_own_until_it_is_somebodys),
         TEST(without_a_gateway_he_is_whom_the_homeserver_calls_him),
+        TEST(that_presence_is_off_is_found_out_and_that_it_is_on_again),
+        TEST(in_a_city_where_nobody_is_presence_is_not_called_off),
+        TEST(whoever_hears_of_people_asks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
