@@ -18,6 +18,8 @@
  * ASCII. */
 #define SAID_LIMIT     "20"
 #define SAID_MAX_BYTES ((size_t)8 * 1024 * 1024)
+/* Everybody in a room of a large city, at some hundred bytes each. */
+#define LIST_MAX_BYTES ((size_t)256 * 1024 * 1024)
 
 struct draft {
     struct dc_matrix_request request;
@@ -172,14 +174,19 @@ enum dc_status dc_matrix_join(struct dc_matrix *m, const struct dc_matrix_how *h
 enum dc_status dc_matrix_joined_rooms(struct dc_matrix *m, const struct dc_matrix_how *how,
                                       struct dc_error *err)
 {
-    return plain(m, how, "joinedRooms", "GET", CLIENT "/joined_rooms", NULL, 0, err);
+    struct draft d;
+    begin(&d, "joinedRooms", "GET", CLIENT "/joined_rooms", NULL, 0);
+    d.request.max_response_bytes = LIST_MAX_BYTES;
+    return make(&d, m, how, err);
 }
 
 enum dc_status dc_matrix_joined_members(struct dc_matrix *m, const struct dc_matrix_how *how,
                                         struct dc_slice room_id, struct dc_error *err)
 {
-    return plain(m, how, "joinedMembers", "GET", CLIENT "/rooms/{}/joined_members", &room_id, 1,
-                 err);
+    struct draft d;
+    begin(&d, "joinedMembers", "GET", CLIENT "/rooms/{}/joined_members", &room_id, 1);
+    d.request.max_response_bytes = LIST_MAX_BYTES;
+    return make(&d, m, how, err);
 }
 
 /* --- accounts --- */

@@ -8,6 +8,8 @@
 /* When the homeserver asks to wait and does not say how long. */
 #define PAUSE_BASE_MS 500
 #define PAUSE_MAX_MS  10000
+/* Reading so much JSON takes a millisecond or two. */
+#define LARGE_BYTES ((size_t)64 * 1024)
 
 struct dc_matrix {
     struct dc_loop *loop;
@@ -32,6 +34,12 @@ struct call {
     struct dc_backoff pause;
     struct dc_timer wait;
     struct dc_op *http_op; /* NULL: waiting */
+    /* a large answer, which the pool reads */
+    struct dc_strbuf answer_bytes;
+    json_t *json;
+    int http_status;
+    int64_t retry_after_ms;
+    bool is_reading;
     bool is_impatient, is_canceled;
     dc_matrix_cb cb;
     void *data;
@@ -156,11 +164,80 @@ static json_t *parse_object(struct dc_slice body)
     return json;
 }
 
+json_t *dc_matrix_keep(const struct dc_matrix_answer *answer)
+{
+    return json_incref((json_t *)(uintptr_t)answer->json);
+}
+
+static void free_json(void *data)
+{
+    json_decref(data);
+}
+
+static void freed_json(void *data)
+{
+    (void)data;
+}
+
+void dc_matrix_release(struct dc_loop *loop, json_t *json, bool is_large)
+{
+    if (json != NULL && (!is_large || dc_work_submit(loop, free_json, freed_json, json) != DC_OK)) {
+        json_decref(json);
+    }
+}
+
+/* The answer has come and been read; the call's json ends with this. */
+static void conclude(struct call *call, bool is_large)
+{
+    struct dc_loop *loop = call->m->loop;
+    struct dc_error err = {0};
+    enum dc_status st = DC_OK;
+    json_t *json = call->json;
+    struct dc_matrix_answer answer = {
+        .http_status = call->http_status, .json = json, .retry_after_ms = -1};
+    bool is_good = answer.http_status >= 200 && answer.http_status <= 299;
+    if (!is_good) {
+        st = dc_matrix_error_of_answer(answer.http_status, json, &err);
+    } else if (json == NULL) {
+        st = dc_matrix_bad_answer(&err, "the form of a JSON object");
+    }
+    if (st == DC_LIMIT) {
+        answer.retry_after_ms = dc_matrix_retry_after_ms(json);
+        if (answer.retry_after_ms < 0) {
+            answer.retry_after_ms = call->retry_after_ms;
+        }
+    }
+    call->json = NULL;
+    if (st != DC_LIMIT || !wait_and_repeat(call, answer.retry_after_ms)) {
+        finish(call, st, &answer, &err);
+    }
+    dc_matrix_release(loop, json, is_large);
+}
+
+static void read_large(void *data)
+{
+    struct call *call = data;
+    call->json = parse_object(dc_strbuf_slice(&call->answer_bytes));
+    dc_strbuf_free(&call->answer_bytes);
+}
+
+static void on_large_read(void *data)
+{
+    struct call *call = data;
+    call->is_reading = false;
+    if (call->is_canceled) {
+        dc_matrix_release(call->m->loop, call->json, true);
+        call->json = NULL;
+        fail(call, DC_CANCELED, NULL);
+        return;
+    }
+    conclude(call, true);
+}
+
 static void on_http(void *data, enum dc_status st, const struct dc_http_answer *http,
                     const struct dc_error *cause)
 {
     struct call *call = data;
-    struct dc_error err = {0};
     call->http_op = NULL;
     if (st == DC_OK && call->is_canceled) {
         st = DC_CANCELED;
@@ -169,25 +246,20 @@ static void on_http(void *data, enum dc_status st, const struct dc_http_answer *
         fail(call, st, cause);
         return;
     }
-    json_t *json = parse_object(http->body);
-    struct dc_matrix_answer answer = {
-        .http_status = http->http_status, .json = json, .retry_after_ms = -1};
-    bool is_good = http->http_status >= 200 && http->http_status <= 299;
-    if (!is_good) {
-        st = dc_matrix_error_of_answer(http->http_status, json, &err);
-    } else if (json == NULL) {
-        st = dc_matrix_bad_answer(&err, "the form of a JSON object");
-    }
-    if (st == DC_LIMIT) {
-        answer.retry_after_ms = dc_matrix_retry_after_ms(json);
-        if (answer.retry_after_ms < 0) {
-            answer.retry_after_ms = http->retry_after_ms;
+    call->http_status = http->http_status;
+    call->retry_after_ms = http->retry_after_ms;
+    if (http->body.len >= LARGE_BYTES) {
+        call->answer_bytes = *http->bytes;
+        *http->bytes = (struct dc_strbuf){0};
+        if (dc_work_submit(call->m->loop, read_large, on_large_read, call) == DC_OK) {
+            call->is_reading = true;
+            return;
         }
+        read_large(call);
+    } else {
+        call->json = parse_object(http->body);
     }
-    if (st != DC_LIMIT || !wait_and_repeat(call, answer.retry_after_ms)) {
-        finish(call, st, &answer, &err);
-    }
-    json_decref(json);
+    conclude(call, false);
 }
 
 static enum dc_status attempt(struct call *call, struct dc_error *err)
@@ -223,7 +295,7 @@ static void on_cancel(struct dc_op *op)
     call->is_canceled = true;
     if (call->http_op != NULL) {
         dc_op_cancel(call->http_op);
-    } else {
+    } else if (!call->is_reading) { /* else it ends when it has been read */
         dc_timer_start(&call->wait, 0, 0);
     }
 }

@@ -4,6 +4,8 @@
  * so repeating it is safe whatever it is.  Nothing else is repeated here: the caller knows whether
  * that would be right.
  *
+ * A large answer is read and freed on the pool (rt/op.h): a megabyte of JSON takes some 20 ms.
+ *
  * Tokens come with each call and are kept for its life only, then wiped.  They stand in the
  * Authorization header, never in a URL; nothing here logs a URL, a header or a body. */
 #ifndef DC_MATRIX_MATRIX_CLIENT_H
@@ -52,6 +54,10 @@ struct dc_matrix_answer {
     const json_t *json;     /* a JSON object, or NULL */
     int64_t retry_after_ms; /* with DC_LIMIT: what the homeserver asks for; -1: unknown */
 };
+/* The answer's JSON for longer than the callback: to be given back by dc_matrix_release(). */
+DC_MUST_USE json_t *dc_matrix_keep(const struct dc_matrix_answer *answer);
+/* is_large: freeing it would take a while, and is done on the pool. NULL is allowed. */
+void dc_matrix_release(struct dc_loop *loop, json_t *json, bool is_large);
 /* DC_OK: a status of 200..299 with a JSON object.  Otherwise err as in matrix_error.h. */
 typedef void (*dc_matrix_cb)(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
                              const struct dc_error *err);

@@ -36,8 +36,25 @@ struct dc_matrix_sync_visitor {
     void (*presence)(void *data, const struct dc_matrix_presence *presence);
 };
 
-/* *skipped: entries that were left out.  DC_UPSTREAM (matrix_bad_answer) without a next_batch:
- * then nothing has been called. */
+/* Where a walk stands: between two entries, so that a large answer can be walked in slices.  The
+ * JSON must stay as it is. */
+struct dc_matrix_sync_cursor {
+    json_t *rooms[3]; /* joined, left, invited; NULL: none */
+    const json_t *presence;
+    unsigned section, part; /* of the answer, of a joined room */
+    bool is_entered;        /* at is the place in the section */
+    void *at;
+    size_t index;   /* in the part, or in the list of presence */
+    size_t skipped; /* entries that were left out */
+};
+/* DC_UPSTREAM (matrix_bad_answer) without a next_batch, which is borrowed. */
+DC_MUST_USE enum dc_status dc_matrix_sync_open(const json_t *json, struct dc_matrix_sync_cursor *c,
+                                               struct dc_slice *next_batch, struct dc_error *err);
+/* One entry, for which the visitor is called once at most; false: there is none left. */
+bool dc_matrix_sync_next(struct dc_matrix_sync_cursor *c,
+                         const struct dc_matrix_sync_visitor *visitor, void *data);
+
+/* All of it. *skipped: entries that were left out.  DC_UPSTREAM: nothing has been called. */
 DC_MUST_USE enum dc_status dc_matrix_sync_walk(const json_t *json,
                                                const struct dc_matrix_sync_visitor *visitor,
                                                void *data, struct dc_slice *next_batch,

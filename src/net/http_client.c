@@ -106,7 +106,8 @@ static void deliver(struct call *call)
     long http = 0;
     char *type = NULL;
     curl_off_t retry_after_s = 0;
-    struct dc_http_answer answer = {.retry_after_ms = -1, .body = dc_strbuf_slice(&call->body)};
+    struct dc_http_answer answer = {
+        .retry_after_ms = -1, .body = dc_strbuf_slice(&call->body), .bytes = &call->body};
     if (curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &http) == CURLE_OK) {
         answer.http_status = (int)http;
     }

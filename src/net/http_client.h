@@ -29,7 +29,8 @@ struct dc_http_answer {
     int http_status;
     struct dc_slice content_type;
     struct dc_slice body;
-    int64_t retry_after_ms; /* from Retry-After; -1: none */
+    struct dc_strbuf *bytes; /* where body stands: may be moved out, leaving {0} */
+    int64_t retry_after_ms;  /* from Retry-After; -1: none */
 };
 /* DC_OK with any HTTP status; answer is borrowed. DC_TIMEOUT, DC_UPSTREAM (connection, protocol),
  * DC_CANCELED: answer is NULL. */

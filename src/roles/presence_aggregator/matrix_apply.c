@@ -1,6 +1,7 @@
 /* One answer of /sync: for each room its state, then its timeline, then who types; presence last,
  * when everybody's rooms are known (matrix/matrix_sync.h walks in that order).  All of it may come
- * again, and changes nothing then. */
+ * again, and changes nothing then; so an answer of which a part has been applied when we stop, or
+ * another leads, has done no harm: the place to go on from moves when all of it has been. */
 #include "base/mem.h"
 #include "roles/presence_aggregator/matrix_source.h"
 
@@ -11,7 +12,14 @@
 #define TYPING_MAX 64
 
 struct answer {
+    struct dc_ms_job job;
     struct dc_ms *ms;
+    const struct dc_matrix_sync_visitor *visitor;
+    struct dc_matrix_sync_cursor cursor;
+    struct dc_slice next_batch;
+    dc_ms_applied_cb applied;
+    bool is_whole;
+    bool has_begun;
     bool wants_mapping;
     bool has_presence; /* somebody is not offline */
 };
@@ -145,45 +153,82 @@ static void on_whole_presence(void *data, const struct dc_matrix_presence *prese
     }
 }
 
-static enum dc_status walk(struct dc_ms *ms, const json_t *json,
-                           const struct dc_matrix_sync_visitor *visitor, bool is_whole,
-                           struct dc_slice *next_batch, struct dc_error *err)
+/* --- in turns --- */
+
+static size_t step(struct dc_ms *ms, struct dc_ms_job *job, size_t max)
 {
-    struct answer answer = {.ms = ms};
-    size_t skipped = 0;
-    ms->heard++;
-    enum dc_status st = dc_matrix_sync_walk(json, visitor, &answer, next_batch, &skipped, err);
+    struct answer *answer = (struct answer *)job;
+    size_t n = 0;
+    if (!answer->has_begun) {
+        answer->has_begun = true;
+        ms->heard++;
+    }
+    while (n < max && dc_matrix_sync_next(&answer->cursor, answer->visitor, answer)) {
+        n++;
+    }
+    return n;
+}
+
+static void conclude(struct dc_ms *ms, const struct answer *answer)
+{
+    size_t skipped = answer->cursor.skipped;
     if (skipped > 0) {
         ms->left_out->value += skipped;
         DC_LOG_DEBUG_EVENT(ms->a->ctx->log, "presence.matrix_left_out",
                            DC_LF_I("entries", (int64_t)skipped));
     }
-    if (answer.wants_mapping) {
+    if (answer->wants_mapping) {
         dc_ms_mapping_want(ms);
     }
-    if (answer.has_presence) {
+    if (answer->has_presence) {
         dc_ms_probe_heard(ms);
-    } else if (is_whole) {
+    } else if (answer->is_whole) {
         dc_ms_probe_want(ms, 0);
     }
-    dc_agg_fed(ms->a);
-    return st;
 }
 
-enum dc_status dc_ms_apply(struct dc_ms *ms, const json_t *answer, struct dc_slice *next_batch,
-                           struct dc_error *err)
+static void end(struct dc_ms *ms, struct dc_ms_job *job, bool is_complete)
+{
+    struct answer *answer = (struct answer *)job;
+    if (is_complete) {
+        conclude(ms, answer);
+        answer->applied(ms, answer->next_batch);
+    }
+    dc_free(answer);
+}
+
+static enum dc_status begin(struct dc_ms *ms, const struct dc_matrix_answer *from,
+                            const struct answer *how, struct dc_error *err)
+{
+    static const struct dc_ms_job_kind kind = {.step = step, .end = end};
+    struct answer *answer = dc_calloc(1, sizeof(*answer));
+    *answer = *how;
+    answer->ms = ms;
+    enum dc_status st = dc_matrix_sync_open(from->json, &answer->cursor, &answer->next_batch, err);
+    if (st != DC_OK) {
+        dc_free(answer);
+        return st;
+    }
+    dc_ms_job_start(ms, &answer->job, &kind, dc_matrix_keep(from));
+    return DC_OK;
+}
+
+enum dc_status dc_ms_apply(struct dc_ms *ms, const struct dc_matrix_answer *answer, bool is_whole,
+                           dc_ms_applied_cb applied, struct dc_error *err)
 {
     static const struct dc_matrix_sync_visitor visitor = {.event = on_event,
                                                           .typing = on_typing,
                                                           .left = on_left,
                                                           .invited = on_invited,
                                                           .presence = on_presence};
-    return walk(ms, answer, &visitor, ms->since.len == 0, next_batch, err);
+    const struct answer how = {.visitor = &visitor, .applied = applied, .is_whole = is_whole};
+    return begin(ms, answer, &how, err);
 }
 
-enum dc_status dc_ms_apply_whole(struct dc_ms *ms, const json_t *answer, struct dc_error *err)
+enum dc_status dc_ms_apply_whole(struct dc_ms *ms, const struct dc_matrix_answer *answer,
+                                 dc_ms_applied_cb applied, struct dc_error *err)
 {
     static const struct dc_matrix_sync_visitor visitor = {.presence = on_whole_presence};
-    struct dc_slice next_batch;
-    return walk(ms, answer, &visitor, true, &next_batch, err);
+    const struct answer how = {.visitor = &visitor, .applied = applied, .is_whole = true};
+    return begin(ms, answer, &how, err);
 }

@@ -103,12 +103,34 @@ static struct dc_ms_room *answered(void *data, enum dc_status st)
     return room;
 }
 
-static void go_on(struct dc_ms *ms)
+/* Not at once: many small rooms, answered as fast as they are asked for, would be one long turn. */
+static void work_soon(struct dc_ms *ms)
 {
     if (!ms->is_stopping) {
-        dc_ms_rooms_work(ms);
-        dc_ms_arm(ms);
+        dc_turn_schedule(ms->a->ctx->loop, &ms->rooms_turn);
     }
+}
+
+static void on_turn(struct dc_turn *turn)
+{
+    struct dc_ms *ms = DC_CONTAINER_OF(turn, struct dc_ms, rooms_turn);
+    dc_ms_rooms_work(ms);
+    dc_ms_arm(ms);
+}
+
+void dc_ms_joins_init(struct dc_ms *ms)
+{
+    dc_turn_init(&ms->rooms_turn, on_turn);
+}
+
+void dc_ms_joins_stop(struct dc_ms *ms)
+{
+    dc_turn_cancel(&ms->rooms_turn);
+}
+
+static void go_on(struct dc_ms *ms)
+{
+    work_soon(ms);
     dc_ms_pending_end(ms);
 }
 
@@ -167,37 +189,41 @@ static void on_joined(void *data, enum dc_status st, const struct dc_matrix_answ
     go_on(ms);
 }
 
-static void take_members(struct dc_ms_room *room, const struct dc_matrix_answer *answer)
+/* BUSY until here. */
+static void on_members_taken(struct dc_ms_room *room, bool is_known)
 {
-    json_t *joined = json_object_get(answer->json, "joined");
-    struct dc_error err = {0};
-    if (!json_is_object(joined)) {
-        (void)dc_matrix_bad_answer(&err, "the members of a room");
-        say_unreachable(room, &err);
-        try_later(room);
-        return;
-    }
-    if (room->version != room->asked_version && room->asked < OVERTAKEN_MAX) {
+    struct dc_ms *ms = room->ms;
+    room = answered(room, DC_OK);
+    if (room == NULL) {
+        /* nobody waits for it */
+    } else if (!is_known && room->asked < OVERTAKEN_MAX) {
         room->asked++;
         dc_ms_room_want(room, true);
-        return;
+    } else { /* if it is not known, the next look at the whole finds it quiet */
+        room->wants_members = false;
+        room->asked = 0;
+        dc_ms_room_settle(room);
     }
-    if (room->version == room->asked_version) { /* else the next look at the whole finds it quiet */
-        dc_ms_members_whole(room, joined);
-    }
-    room->wants_members = false;
-    room->asked = 0;
-    dc_ms_room_settle(room);
+    work_soon(ms);
 }
 
 static void on_members(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
                        const struct dc_error *err)
 {
-    struct dc_ms *ms = ((struct dc_ms_room *)data)->ms;
-    struct dc_ms_room *room = answered(data, st);
-    if (room != NULL && st == DC_OK) {
-        take_members(room, answer);
-    } else if (room != NULL && st == DC_FORBIDDEN) {
+    struct dc_ms_room *room = data;
+    struct dc_ms *ms = room->ms;
+    struct dc_error wrong = {0};
+    if (st == DC_OK && !ms->is_stopping && !room->is_gone) {
+        st = dc_ms_members_whole(room, answer, on_members_taken, &wrong);
+        if (st == DC_OK) {
+            dc_ms_pending_end(ms);
+            return;
+        }
+        say_unreachable(room, &wrong);
+        err = &wrong;
+    }
+    room = answered(room, st);
+    if (room != NULL && st == DC_FORBIDDEN) {
         dc_ms_room_self(room, false); /* not in it, whatever we have heard */
         dc_ms_room_want(room, true);
     } else if (room != NULL) {

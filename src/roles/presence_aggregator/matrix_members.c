@@ -1,5 +1,8 @@
-/* Who is in the city's Matrix rooms, as joined_members and /sync tell it. */
+/* Who is in the city's Matrix rooms, as joined_members and /sync tell it.  A list that is being
+ * taken over is of one moment: nobody else changes these members meanwhile, since /sync waits for
+ * its turn (matrix_turns.c). */
 #include "base/mem.h"
+#include "matrix/matrix_error.h"
 #include "roles/presence_aggregator/matrix_source.h"
 
 enum dc_status dc_ms_member_tell(struct dc_ms_room *room, const struct dc_ms_person *p,
@@ -96,6 +99,17 @@ void dc_ms_members_free(struct dc_ms_room *room)
     dc_map_free(&room->members);
 }
 
+struct list {
+    struct dc_ms_job job;
+    struct dc_ms_room *room;
+    json_t *joined;
+    void *at; /* of joined */
+    uint64_t version;
+    size_t to_check;          /* members who may not have been named */
+    bool has_begun, is_other; /* of another time */
+    dc_ms_members_cb done;
+};
+
 static void take_named(struct dc_ms_room *room, struct dc_slice mxid, const json_t *profile)
 {
     struct dc_slice localpart;
@@ -110,17 +124,63 @@ static void take_named(struct dc_ms_room *room, struct dc_slice mxid, const json
     }
 }
 
-void dc_ms_members_whole(struct dc_ms_room *room, json_t *joined)
+/* Who has been looked at goes to the end of the list. */
+static void check_one(struct dc_ms_room *room)
 {
-    room->whole++;
-    for (void *at = json_object_iter(joined); at != NULL; at = json_object_iter_next(joined, at)) {
-        take_named(room, dc_slice_z(json_object_iter_key(at)), json_object_iter_value(at));
+    struct dc_ms_member *m = DC_LIST_ENTRY(room->all_members.next, struct dc_ms_member, of_room);
+    if (m->named != room->whole) {
+        drop(m);
+    } else {
+        dc_list_remove(&m->of_room);
+        dc_list_push_back(&room->all_members, &m->of_room);
     }
-    DC_LIST_FOREACH_SAFE (it, &room->all_members) {
-        struct dc_ms_member *m = DC_LIST_ENTRY(it, struct dc_ms_member, of_room);
-        if (m->named != room->whole) {
-            drop(m);
-        }
+}
+
+static size_t step(struct dc_ms *ms, struct dc_ms_job *job, size_t max)
+{
+    struct list *l = (struct list *)job;
+    struct dc_ms_room *room = l->room;
+    size_t n = 0;
+    (void)ms;
+    l->is_other = room->is_gone || room->version != l->version;
+    if (!l->is_other && !l->has_begun) {
+        l->has_begun = true;
+        l->at = json_object_iter(l->joined);
+        room->whole++;
+        l->to_check = room->members.count;
     }
-    dc_agg_fed(room->ms->a);
+    for (; !l->is_other && n < max && l->at != NULL; n++) {
+        take_named(room, dc_slice_z(json_object_iter_key(l->at)), json_object_iter_value(l->at));
+        l->at = json_object_iter_next(l->joined, l->at);
+    }
+    for (; !l->is_other && n < max && l->to_check > 0 && room->members.count > 0; n++) {
+        check_one(room);
+        l->to_check--;
+    }
+    return n;
+}
+
+static void end(struct dc_ms *ms, struct dc_ms_job *job, bool is_complete)
+{
+    struct list *l = (struct list *)job;
+    (void)ms;
+    l->done(l->room, is_complete && !l->is_other);
+    dc_free(l);
+}
+
+enum dc_status dc_ms_members_whole(struct dc_ms_room *room, const struct dc_matrix_answer *answer,
+                                   dc_ms_members_cb done, struct dc_error *err)
+{
+    static const struct dc_ms_job_kind kind = {.step = step, .end = end};
+    json_t *joined = json_object_get(answer->json, "joined");
+    if (!json_is_object(joined)) {
+        return dc_matrix_bad_answer(err, "the members of a room");
+    }
+    struct list *l = dc_calloc(1, sizeof(*l));
+    l->room = room;
+    l->joined = joined;
+    l->version = room->asked_version;
+    l->done = done;
+    dc_ms_job_start(room->ms, &l->job, &kind, dc_matrix_keep(answer));
+    return DC_OK;
 }

@@ -64,6 +64,8 @@ static struct dc_ms_person *make(struct dc_ms *ms, struct dc_slice mxid)
             p->id = dc_slice_make(p->text + mxid.len + 1, id.len);
         }
         dc_list_init(&p->memberships);
+        dc_list_push_back(&ms->all_people, &p->link);
+        p->walk = ms->walk; /* he has just been heard of */
         (void)dc_map_put(&ms->people, p->mxid, p);
         if (kind == DC_MATRIX_HASHED) {
             dc_ms_owner_join(ms, p);
@@ -81,6 +83,7 @@ struct dc_ms_person *dc_ms_person_need(struct dc_ms *ms, struct dc_slice mxid)
 
 static void person_free(struct dc_ms_person *p)
 {
+    dc_list_remove(&p->link);
     dc_ms_person_call(p, DC_SLICE_NULL);
     dc_free(p);
 }
@@ -227,21 +230,50 @@ static bool is_shielded(const struct dc_ms_person *p)
     return false;
 }
 
-void dc_ms_people_whole(struct dc_ms *ms)
+struct walk {
+    struct dc_ms_job job;
+    bool has_begun;
+    void (*done)(struct dc_ms *ms);
+};
+
+/* Who has been looked at goes to the end of the list, and so do those who come meanwhile. */
+static size_t walk_step(struct dc_ms *ms, struct dc_ms_job *job, size_t max)
 {
-    struct dc_map_iter it = {0};
-    void *value;
-    while (dc_map_next(&ms->people, &it, NULL, &value)) {
-        struct dc_ms_person *p = value;
+    struct walk *w = (struct walk *)job;
+    size_t n = 0;
+    ms->walk += !w->has_begun;
+    w->has_begun = true;
+    for (; n < max && !dc_list_is_empty(&ms->all_people); n++) {
+        struct dc_ms_person *p = DC_LIST_ENTRY(ms->all_people.next, struct dc_ms_person, link);
+        if (p->walk == ms->walk) {
+            break;
+        }
+        p->walk = ms->walk;
+        dc_list_remove(&p->link);
+        dc_list_push_back(&ms->all_people, &p->link);
         if (p->status != DC_PRESENCE_OFFLINE && p->heard < ms->whole_since && !is_shielded(p)) {
             tell(ms, p, DC_PRESENCE_OFFLINE, (struct dc_utc){0});
         }
-        if (p->n_rooms == 0 && p->status == DC_PRESENCE_OFFLINE) {
-            dc_map_remove_at(&ms->people, &it);
-            dc_ms_owner_leave(ms, p);
-            person_free(p);
-        }
+        dc_ms_person_release(ms, p);
     }
+    return n;
+}
+
+static void walk_end(struct dc_ms *ms, struct dc_ms_job *job, bool is_complete)
+{
+    struct walk *w = (struct walk *)job;
+    if (is_complete) {
+        w->done(ms);
+    }
+    dc_free(w);
+}
+
+void dc_ms_people_whole(struct dc_ms *ms, void (*done)(struct dc_ms *ms))
+{
+    static const struct dc_ms_job_kind kind = {.step = walk_step, .end = walk_end};
+    struct walk *w = dc_calloc(1, sizeof(*w));
+    w->done = done;
+    dc_ms_job_start(ms, &w->job, &kind, NULL);
 }
 
 /* --- typing --- */
@@ -344,6 +376,7 @@ void dc_ms_people_init(struct dc_ms *ms)
     uint64_t seed[2];
     dc_random_fill(NULL, seed, sizeof(seed));
     dc_map_init(&ms->people, seed);
+    dc_list_init(&ms->all_people);
 }
 
 void dc_ms_people_free(struct dc_ms *ms)

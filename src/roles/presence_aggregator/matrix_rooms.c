@@ -122,6 +122,7 @@ static void room_moved(struct dc_ms_room *room)
     room->is_replaced = false;
     room->told = 0;
     room->version++;
+    room->asked = 0;
     room->due_ms = 0;
     dc_backoff_reset(&room->pause);
     dc_ms_room_want(room, true);

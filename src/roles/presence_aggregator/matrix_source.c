@@ -281,6 +281,8 @@ static enum dc_status start(struct dc_aggregator *a, void **self, struct dc_erro
     dc_ms_rooms_init(ms);
     dc_ms_people_init(ms);
     dc_ms_owners_init(ms);
+    dc_ms_turns_init(ms);
+    dc_ms_joins_init(ms);
     st = open_connections(ms, err);
     if (st != DC_OK) {
         free_all(ms);
@@ -309,6 +311,8 @@ static void stop(void *self)
     ms->is_stopping = true;
     ms->a->matrix = NULL;
     ms->pending++;
+    dc_ms_turns_stop(ms);
+    dc_ms_joins_stop(ms);
     close_connections(ms);
     dc_timer_close(&ms->clock, on_clock_closed);
 }

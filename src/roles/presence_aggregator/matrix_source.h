@@ -3,6 +3,7 @@
  *   matrix_source.c   settings, life, and what is known of the homeserver
  *   matrix_sync.c     the start, the long poll, the look at the whole
  *   matrix_apply.c    one answer of /sync
+ *   matrix_turns.c    what may be much, a slice in each turn of the loop
  *   matrix_rooms.c    the city's rooms that are Matrix rooms: the mapping from city-service
  *   matrix_joins.c    being in them
  *   matrix_members.c  who is in them
@@ -31,8 +32,25 @@
 #include "roles/peer.h"
 #include "roles/presence_aggregator/aggregator.h"
 
+/* Work that is done in slices (matrix_turns.c); first member of what it works on. */
+struct dc_ms_job;
+struct dc_ms_job_kind {
+    /* Up to max steps, a change of the core each; returns how many: fewer than max at its end. */
+    size_t (*step)(struct dc_ms *ms, struct dc_ms_job *job, size_t max);
+    /* Frees it, and goes on; is_complete false: we are stopping, and it has not been done. */
+    void (*end)(struct dc_ms *ms, struct dc_ms_job *job, bool is_complete);
+};
+struct dc_ms_job {
+    struct dc_list link;
+    const struct dc_ms_job_kind *kind;
+    json_t *json; /* kept until after end; or NULL */
+    size_t turns;
+};
+
 /* Somebody whom the homeserver has put into a room, or has called other than offline. */
 struct dc_ms_person {
+    struct dc_list link;  /* dc_ms.all_people */
+    uint64_t walk;        /* the last walk over all of them that he was in */
     struct dc_slice mxid; /* in text */
     struct dc_slice id; /* how the core knows him; empty: not known yet, and the core knows nothing
                            of him */
@@ -126,18 +144,25 @@ struct dc_ms {
     struct dc_timer clock;
     struct dc_bus_sub *room_sub, *room_changed_sub;
     struct dc_health_check *health;
-    size_t pending; /* callbacks that have not run */
+    size_t pending; /* callbacks that have not run, and jobs that have not ended */
     bool is_stopping;
+
+    /* matrix_turns.c */
+    struct dc_list jobs;
+    struct dc_turn work_turn;
+    bool is_working;
 
     /* matrix_sync.c */
     enum dc_ms_phase phase;
     struct dc_strbuf since;
-    bool is_asking;  /* the step of this phase is under way */
-    bool is_refused; /* our token, or who it belongs to */
+    bool is_asking;   /* the step of this phase is under way */
+    bool is_applying; /* its answer is; nothing more is asked for until all of it is known */
+    bool is_refused;  /* our token, or who it belongs to */
     bool has_picture;
+    bool is_starting;     /* every room has been read, and the start is about to be over */
     unsigned bad_answers; /* one after the other */
     struct dc_backoff pause;
-    int64_t step_due_ms, asked_ms, heard_ms, failing_since_ms, late_ms;
+    int64_t step_due_ms, asked_ms, took_ms, heard_ms, failing_since_ms, late_ms;
     int64_t whole_due_ms;    /* the next look at the whole */
     bool is_looking;         /* it is under way */
     uint64_t whole_since;    /* value of heard when it was asked for */
@@ -146,6 +171,7 @@ struct dc_ms {
     /* matrix_rooms.c, matrix_members.c */
     struct dc_map rooms, city_rooms; /* by Matrix id; by the city's id */
     struct dc_list all_rooms, work;
+    struct dc_turn rooms_turn; /* some of work may be begun */
     bool has_mapping, is_mapping_asked;
     bool is_mapping_moving; /* a room has just changed: to be looked at once more */
     uint64_t mapping;
@@ -156,6 +182,8 @@ struct dc_ms {
 
     /* matrix_people.c */
     struct dc_map people;
+    struct dc_list all_people;
+    uint64_t walk;
     uint64_t heard;
     enum dc_ms_mode mode;
 
@@ -204,13 +232,28 @@ void dc_ms_mapping_known(struct dc_ms *ms);
 
 /* --- matrix_apply.c --- */
 
-/* answer: of /sync.  is_initial: it names everybody who is not offline.  DC_UPSTREAM: nothing has
- * been applied. *next_batch is borrowed from the answer. */
-DC_MUST_USE enum dc_status dc_ms_apply(struct dc_ms *ms, const json_t *answer,
-                                       struct dc_slice *next_batch, struct dc_error *err);
+/* Applies an answer of /sync in turns; applied runs once all of it is, or not at all when we are
+ * stopping.  json is kept; next_batch is borrowed.  is_whole: it names everybody who is not
+ * offline. DC_UPSTREAM: it is no answer, and nothing will be applied. */
+typedef void (*dc_ms_applied_cb)(struct dc_ms *ms, struct dc_slice next_batch);
+DC_MUST_USE enum dc_status dc_ms_apply(struct dc_ms *ms, const struct dc_matrix_answer *answer,
+                                       bool is_whole, dc_ms_applied_cb applied,
+                                       struct dc_error *err);
 /* Only who is not offline, for the look at the whole: whose presence has not been heard since. */
-DC_MUST_USE enum dc_status dc_ms_apply_whole(struct dc_ms *ms, const json_t *answer,
-                                             struct dc_error *err);
+DC_MUST_USE enum dc_status dc_ms_apply_whole(struct dc_ms *ms,
+                                             const struct dc_matrix_answer *answer,
+                                             dc_ms_applied_cb applied, struct dc_error *err);
+
+/* --- matrix_turns.c --- */
+
+void dc_ms_turns_init(struct dc_ms *ms);
+/* Ends all jobs. */
+void dc_ms_turns_stop(struct dc_ms *ms);
+/* job: owned by its kind; json: our own reference, or NULL.  May do all of it at once. */
+void dc_ms_job_start(struct dc_ms *ms, struct dc_ms_job *job, const struct dc_ms_job_kind *kind,
+                     json_t *json);
+/* One turn; true: there is more. */
+bool dc_ms_work(struct dc_ms *ms);
 
 /* --- matrix_rooms.c --- */
 
@@ -226,6 +269,9 @@ void dc_ms_room_replaced(struct dc_ms_room *room);
 struct dc_ms_room *dc_ms_room_find(const struct dc_ms *ms, struct dc_slice mxid);
 
 /* --- matrix_joins.c --- */
+
+void dc_ms_joins_init(struct dc_ms *ms);
+void dc_ms_joins_stop(struct dc_ms *ms);
 
 /* The room is to be joined, or its members are to be read. */
 void dc_ms_room_want(struct dc_ms_room *room, bool wants_members);
@@ -252,8 +298,13 @@ void dc_ms_member_set(struct dc_ms_room *room, struct dc_slice mxid, bool is_mem
 void dc_ms_members_clear(struct dc_ms_room *room);
 /* The same without a word to the core. */
 void dc_ms_members_free(struct dc_ms_room *room);
-/* joined: the object of joined_members. */
-void dc_ms_members_whole(struct dc_ms_room *room, json_t *joined);
+/* The list of joined_members, in turns.  done runs once: is_known false when the list is of another
+ * time: the room has moved or gone, or its members have changed since they were asked for; or we
+ * are stopping.  The room must stay until then. DC_UPSTREAM: it is no such list. */
+typedef void (*dc_ms_members_cb)(struct dc_ms_room *room, bool is_known);
+DC_MUST_USE enum dc_status dc_ms_members_whole(struct dc_ms_room *room,
+                                               const struct dc_matrix_answer *answer,
+                                               dc_ms_members_cb done, struct dc_error *err);
 /* Tells the core, of somebody whom it knows. */
 enum dc_status dc_ms_member_tell(struct dc_ms_room *room, const struct dc_ms_person *p,
                                  bool is_member);
@@ -280,8 +331,8 @@ void dc_ms_presence(struct dc_ms *ms, const struct dc_matrix_presence *presence)
 size_t dc_ms_typing_ids(struct dc_ms *ms, const json_t *user_ids, struct dc_slice *ids, size_t max,
                         struct dc_strbuf *texts);
 /* Who is not offline and has not been named by the new picture is offline now, unless he is in a
- * room that we do not hear. */
-void dc_ms_people_whole(struct dc_ms *ms);
+ * room that we do not hear.  In turns; done runs then, but not when we are stopping. */
+void dc_ms_people_whole(struct dc_ms *ms, void (*done)(struct dc_ms *ms));
 /* unknown, rooms, router. */
 const char *dc_ms_mode_word(enum dc_ms_mode mode);
 

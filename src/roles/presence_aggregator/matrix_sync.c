@@ -91,11 +91,16 @@ static bool step_ended(struct dc_ms *ms, enum dc_status st, const struct dc_matr
     return false;
 }
 
+static void look_around(struct dc_ms *ms)
+{
+    dc_ms_set_health(ms);
+    dc_ms_arm(ms);
+}
+
 static void go_on(struct dc_ms *ms)
 {
     if (!ms->is_stopping) {
-        dc_ms_set_health(ms);
-        dc_ms_arm(ms);
+        look_around(ms);
     }
     dc_ms_pending_end(ms);
 }
@@ -135,19 +140,32 @@ static void keep_place(struct dc_ms *ms, struct dc_slice next_batch)
     dc_strbuf_add(&ms->since, next_batch);
 }
 
+/* applied may run before this returns. */
+static void apply_step(struct dc_ms *ms, const struct dc_matrix_answer *answer, bool is_whole,
+                       dc_ms_applied_cb applied)
+{
+    struct dc_error wrong = {0};
+    ms->is_applying = true;
+    if (dc_ms_apply(ms, answer, is_whole, applied, &wrong) != DC_OK) {
+        ms->is_applying = false;
+        refuse_answer(ms, &wrong);
+    }
+}
+
+static void initial_applied(struct dc_ms *ms, struct dc_slice next_batch)
+{
+    ms->is_applying = false;
+    keep_place(ms, next_batch);
+    enter(ms, DC_MS_JOINED);
+    look_around(ms);
+}
+
 static void on_initial(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
                        const struct dc_error *err)
 {
     struct dc_ms *ms = data;
-    struct dc_slice next_batch;
-    struct dc_error wrong = {0};
     if (step_ended(ms, st, answer, err)) {
-        if (dc_ms_apply(ms, answer->json, &next_batch, &wrong) == DC_OK) {
-            keep_place(ms, next_batch);
-            enter(ms, DC_MS_JOINED);
-        } else {
-            refuse_answer(ms, &wrong);
-        }
+        apply_step(ms, answer, true, initial_applied);
     }
     go_on(ms);
 }
@@ -170,28 +188,30 @@ static void on_joined_rooms(void *data, enum dc_status st, const struct dc_matri
 
 /* --- the long poll --- */
 
-static void take_poll(struct dc_ms *ms, const struct dc_matrix_answer *answer)
+static void poll_applied(struct dc_ms *ms, struct dc_slice next_batch)
 {
-    struct dc_slice next_batch;
-    struct dc_error wrong = {0};
-    int64_t took_ms = dc_ms_now_ms(ms) - ms->asked_ms;
     int64_t held_ms = (int64_t)ms->held_ms;
-    ms->late_ms = took_ms > held_ms ? took_ms - held_ms : 0;
-    if (dc_ms_apply(ms, answer->json, &next_batch, &wrong) != DC_OK) {
-        refuse_answer(ms, &wrong);
-        return;
-    }
     bool is_same = dc_slice_eq(next_batch, dc_strbuf_slice(&ms->since));
+    ms->is_applying = false;
     keep_place(ms, next_batch);
     ms->bad_answers = 0;
     ms->step_due_ms = 0;
     /* A long poll that tells nothing at once, again and again, would be a race. */
-    if (is_same && ms->held_ms == ms->poll_ms && took_ms * 2 < held_ms) {
+    if (is_same && ms->held_ms == ms->poll_ms && ms->took_ms * 2 < held_ms) {
         again_later(ms, 0);
     } else {
         dc_backoff_reset(&ms->pause);
     }
     dc_ms_rooms_work(ms);
+    look_around(ms);
+}
+
+static void take_poll(struct dc_ms *ms, const struct dc_matrix_answer *answer)
+{
+    int64_t held_ms = (int64_t)ms->held_ms;
+    ms->took_ms = dc_ms_now_ms(ms) - ms->asked_ms;
+    ms->late_ms = ms->took_ms > held_ms ? ms->took_ms - held_ms : 0;
+    apply_step(ms, answer, false, poll_applied);
 }
 
 static void on_poll(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
@@ -234,7 +254,7 @@ static void step(struct dc_ms *ms)
     enum dc_status st = DC_OK;
     struct dc_matrix_how how;
     if (ms->phase == DC_MS_MAPPING || ms->phase == DC_MS_ROOMS || ms->is_asking ||
-        dc_ms_now_ms(ms) < ms->step_due_ms) {
+        ms->is_applying || dc_ms_now_ms(ms) < ms->step_due_ms) {
         return;
     }
     ms->asked_ms = dc_ms_now_ms(ms);
@@ -273,6 +293,12 @@ static void look_failed(struct dc_ms *ms, const struct dc_error *err)
     look_later(ms, LOOK_AGAIN_MS);
 }
 
+static void whole_applied(struct dc_ms *ms, struct dc_slice next_batch)
+{
+    (void)next_batch; /* the poll has its own place */
+    dc_ms_people_whole(ms, dc_ms_rooms_begin);
+}
+
 static void on_whole(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
                      const struct dc_error *err)
 {
@@ -282,12 +308,12 @@ static void on_whole(void *data, enum dc_status st, const struct dc_matrix_answe
         go_on(ms);
         return;
     }
-    if (st == DC_OK && dc_ms_apply_whole(ms, answer->json, &wrong) == DC_OK) {
-        dc_ms_people_whole(ms);
-        dc_agg_fed(ms->a);
-        dc_ms_rooms_begin(ms);
-    } else {
-        look_failed(ms, st == DC_OK ? &wrong : err);
+    if (st == DC_OK) {
+        st = dc_ms_apply_whole(ms, answer, whole_applied, &wrong);
+        err = &wrong;
+    }
+    if (st != DC_OK) {
+        look_failed(ms, err);
     }
     go_on(ms);
 }
@@ -332,27 +358,34 @@ static void look_at_whole(struct dc_ms *ms)
     }
 }
 
-void dc_ms_rooms_settled(struct dc_ms *ms)
+static void synced(struct dc_ms *ms, bool is_start)
 {
-    bool is_start = ms->phase == DC_MS_ROOMS;
-    if (!is_start && !ms->is_looking) {
-        return;
-    }
-    if (is_start) {
-        ms->has_picture = true;
-        dc_ms_people_whole(ms);
-        dc_agg_fed(ms->a);
-        enter(ms, DC_MS_POLLING);
-        dc_agg_arm_clock(ms->a); /* who waits for it may lead */
-    }
     DC_LOG_INFO_EVENT(ms->a->ctx->log, "presence.matrix_synced", DC_LF_B("start", is_start),
                       DC_LF_I("rooms", (int64_t)ms->rooms.count),
                       DC_LF_I("rooms_unknown", (int64_t)ms->n_unknown),
                       DC_LF_I("people", (int64_t)ms->people.count));
     ms->resyncs->value++;
     look_later(ms, ms->a->ctx->settings->matrix_resync_interval_ms);
-    dc_ms_set_health(ms);
-    dc_ms_arm(ms);
+    look_around(ms);
+}
+
+static void started(struct dc_ms *ms)
+{
+    ms->has_picture = true;
+    ms->is_starting = false;
+    enter(ms, DC_MS_POLLING);
+    dc_agg_arm_clock(ms->a); /* who waits for it may lead */
+    synced(ms, true);
+}
+
+void dc_ms_rooms_settled(struct dc_ms *ms)
+{
+    if (ms->phase == DC_MS_ROOMS && !ms->is_starting) {
+        ms->is_starting = true;
+        dc_ms_people_whole(ms, started);
+    } else if (ms->phase != DC_MS_ROOMS && ms->is_looking) {
+        synced(ms, false);
+    }
 }
 
 void dc_ms_mapping_known(struct dc_ms *ms)
@@ -373,7 +406,8 @@ static int64_t earlier(int64_t x, int64_t y)
 void dc_ms_arm(struct dc_ms *ms)
 {
     int64_t due_ms = ms->is_mapping_asked ? INT64_MAX : ms->mapping_due_ms;
-    if (!ms->is_asking && ms->phase != DC_MS_MAPPING && ms->phase != DC_MS_ROOMS) {
+    if (!ms->is_asking && !ms->is_applying && ms->phase != DC_MS_MAPPING &&
+        ms->phase != DC_MS_ROOMS) {
         due_ms = earlier(due_ms, ms->step_due_ms);
     }
     if (ms->phase == DC_MS_POLLING && !ms->is_looking && ms->failing_since_ms == 0) {

@@ -72,10 +72,24 @@ static inline void rig_open(struct rig *rig)
     *rig = (struct rig){0};
     fixture_open(&rig->f);
     dc_router_add(rig->f.router, "", homeserver_routes, 1, rig);
-    fixture_listen(&rig->f, NULL);
+    struct dc_server_opts server = default_opts();
+    server.max_output_bytes = 8 * 1024 * 1024;
+    fixture_listen(&rig->f, &server);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u///", (unsigned)dc_server_port(rig->f.server));
     const struct dc_matrix_opts opts = {.base_url_z = url, .metrics = rig->f.metrics};
     assert_int_equal(dc_matrix_create(rig->f.loop, &opts, &rig->m, &err), DC_OK);
+}
+
+/* {"joined":{"@member…":{}, …}} of about so many bytes, with a NUL. */
+static inline void write_large(struct dc_strbuf *out, size_t bytes)
+{
+    dc_strbuf_add(out, DC_S("{\"joined\":{"));
+    for (int i = 0; out->len < bytes; i++) {
+        dc_strbuf_printf(out, "%s\"@member_%d:a.test\":{\"display_name\":\"Member %d\"}",
+                         i > 0 ? "," : "", i, i);
+    }
+    dc_strbuf_add(out, DC_S("}}"));
+    dc_strbuf_add_char(out, '\0');
 }
 
 /* The loop must be empty. */

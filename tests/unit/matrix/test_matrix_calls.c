@@ -64,6 +64,27 @@ static void rooms(void **state)
     rig_close(&rig);
 }
 
+static void the_members_of_a_large_room_are_no_answer_too_large(void **state)
+{
+    struct rig rig;
+    struct dc_strbuf body = {0};
+    struct said large = {200, "application/json", NULL, NULL};
+    (void)state;
+    rig_open(&rig);
+    write_large(&body, 3 * 1024 * 1024); /* some 50,000 people */
+    large.body = body.ptr;
+    rig_script(&rig, &large, 1);
+    const struct dc_matrix_how h = how(&rig);
+    assert_int_equal(dc_matrix_joined_members(rig.m, &h, DC_S("!a:b"), NULL), DC_OK);
+    RUN_UNTIL(&rig.f, rig.out.n == 1);
+    assert_int_equal(rig.out.st, DC_OK);
+    assert_int_equal(dc_matrix_joined_rooms(rig.m, &h, NULL), DC_OK);
+    RUN_UNTIL(&rig.f, rig.out.n == 2);
+    assert_int_equal(rig.out.st, DC_OK);
+    dc_strbuf_free(&body);
+    rig_close(&rig);
+}
+
 static void accounts(void **state)
 {
     struct rig rig;
@@ -190,6 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rooms),
+        cmocka_unit_test(the_members_of_a_large_room_are_no_answer_too_large),
         cmocka_unit_test(accounts),
         cmocka_unit_test(registration_by_the_shared_secret_is_signed),
         cmocka_unit_test(talking_and_listening),

@@ -187,6 +187,102 @@ static void an_answer_that_is_too_large_is_not_kept(void **state)
     rig_close(&rig);
 }
 
+/* --- large answers --- */
+
+/* The pool has four threads, and nobody else's work gets to them while it is busy. */
+#define POOL 4
+struct pool {
+    uv_sem_t gate;
+    int n_done;
+};
+
+static void block(void *data)
+{
+    uv_sem_wait(&((struct pool *)data)->gate);
+}
+
+static void unblocked(void *data)
+{
+    ((struct pool *)data)->n_done++;
+}
+
+static void pool_block(struct rig *rig, struct pool *pool)
+{
+    *pool = (struct pool){.n_done = 0};
+    assert_int_equal(uv_sem_init(&pool->gate, 0), 0);
+    for (int i = 0; i < POOL; i++) {
+        assert_int_equal(dc_work_submit(rig->f.loop, block, unblocked, pool), DC_OK);
+    }
+}
+
+static void pool_open(struct rig *rig, struct pool *pool)
+{
+    for (int i = 0; i < POOL; i++) {
+        uv_sem_post(&pool->gate);
+    }
+    RUN_UNTIL(&rig->f, pool->n_done == POOL);
+    uv_sem_destroy(&pool->gate);
+}
+
+/* Until an answer waits for the pool. */
+static struct dc_op *start_large(struct rig *rig)
+{
+    struct dc_op *op = start(rig, (struct dc_matrix_request){0});
+    RUN_UNTIL(&rig->f, dc_loop_uv(rig->f.loop)->active_reqs.count > POOL && rig->n_asked == 1);
+    return op;
+}
+
+static void a_large_answer_is_read_by_the_pool_and_ends_once(void **state)
+{
+    struct rig rig;
+    struct pool pool;
+    struct dc_strbuf body = {0};
+    struct said large = {200, "application/json", NULL, NULL};
+    (void)state;
+    rig_open(&rig);
+    write_large(&body, 200 * 1024);
+    large.body = body.ptr;
+    for (int i = 0; i < 3; i++) {
+        rig_script(&rig, &large, 1);
+        pool_block(&rig, &pool);
+        struct dc_op *op = start_large(&rig);
+        assert_int_equal(rig.out.n, 0); /* nobody else reads it */
+        if (i == 1) {
+            dc_op_cancel(op);
+            dc_op_cancel(op);
+        } else if (i == 2) {
+            dc_matrix_close(rig.m);
+        }
+        assert_int_equal(rig.out.n, 0);
+        pool_open(&rig, &pool);
+        RUN_UNTIL(&rig.f, rig.out.n == 1);
+        assert_int_equal(rig.out.st, i == 0 ? DC_OK : DC_CANCELED);
+        assert_int_equal(rig.out.has_json, i == 0);
+    }
+    rig.m = NULL;
+    dc_strbuf_free(&body);
+    rig_close(&rig);
+}
+
+static void a_large_answer_that_is_no_json_is_a_bad_one(void **state)
+{
+    struct rig rig;
+    struct dc_strbuf body = {0};
+    struct said large = {200, "application/json", NULL, NULL};
+    (void)state;
+    rig_open(&rig);
+    write_large(&body, 200 * 1024);
+    body.ptr[body.len - 2] = ']';
+    large.body = body.ptr;
+    rig_script(&rig, &large, 1);
+    call(&rig, (struct dc_matrix_request){0});
+    assert_int_equal(rig.out.st, DC_UPSTREAM);
+    assert_string_equal(rig.out.code, "matrix_bad_answer");
+    assert_int_equal(rig.out.http, 200);
+    dc_strbuf_free(&body);
+    rig_close(&rig);
+}
+
 static void a_homeserver_that_hangs_costs_the_deadline_and_no_more(void **state)
 {
     struct rig rig;
@@ -297,6 +393,8 @@ int main(void)
         cmocka_unit_test(answers_that_are_no_matrix_have_one_code),
         cmocka_unit_test(what_strangers_nest_deeply_does_not_spoil_an_answer),
         cmocka_unit_test(an_answer_that_is_too_large_is_not_kept),
+        cmocka_unit_test(a_large_answer_is_read_by_the_pool_and_ends_once),
+        cmocka_unit_test(a_large_answer_that_is_no_json_is_a_bad_one),
         cmocka_unit_test(a_homeserver_that_hangs_costs_the_deadline_and_no_more),
         cmocka_unit_test(nobody_there_is_unavailable),
         cmocka_unit_test(cancelling_ends_a_call_once_while_it_runs_and_while_it_waits),
