@@ -2,10 +2,15 @@
  *
  * P is kept as two moments for each person: until when "at least away" and "at least online" count
  * as told.  Telling a status makes the levels up to it last for ever; its acknowledgement ends the
- * levels above it after settle_ms.  That is the rule, without a list of what was told. */
+ * levels above it after settle_ms.  That is the rule, without a list of what was told.
+ *
+ * What happens to everybody (distrust, trust) begins an era and happens to each person before
+ * anything else does: when he is found, or when the walk comes to him.  Only what has been decided
+ * last matters, except that an era of trust forgets who was remembered before it. */
 #include "domain/presence_echo.h"
 
 #include "base/heap.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
 
@@ -15,6 +20,8 @@ enum { AWAY, ONLINE, LEVELS };
 
 struct person {
     struct dc_heap_node due;
+    struct dc_list link; /* people of earlier eras first */
+    uint64_t era;        /* up to which he is up to date */
     int64_t until_ms[LEVELS];
     int64_t before_ms[LEVELS]; /* as they were when the push under way began */
     struct dc_utc last_active;
@@ -31,17 +38,14 @@ struct dc_presence_echo {
     void *data;
     struct dc_map people;
     struct dc_heap due;
-    int64_t trusted_from_ms; /* who is not known is believed from then on */
+    struct dc_list order;
+    uint64_t era, trusted_era; /* of now; the last of trust */
+    int64_t trusted_from_ms;   /* who is not known is believed from then on */
 };
 
 static struct dc_slice id_of(const struct person *p)
 {
     return dc_slice_make(p->id, p->id_len);
-}
-
-static struct person *find(const struct dc_presence_echo *e, struct dc_slice user_id)
-{
-    return dc_map_get(&e->people, user_id);
 }
 
 static struct person *make(struct dc_presence_echo *e, struct dc_slice user_id, int64_t until_ms)
@@ -55,6 +59,8 @@ static struct person *make(struct dc_presence_echo *e, struct dc_slice user_id, 
     p->until_ms[ONLINE] = until_ms;
     p->id_len = (uint8_t)user_id.len;
     memcpy(p->id, user_id.ptr, user_id.len);
+    p->era = e->era;
+    dc_list_push_back(&e->order, &p->link);
     (void)dc_map_put(&e->people, id_of(p), p);
     return p;
 }
@@ -62,6 +68,7 @@ static struct person *make(struct dc_presence_echo *e, struct dc_slice user_id, 
 static void drop(struct dc_presence_echo *e, struct person *p)
 {
     dc_heap_remove(&e->due, &p->due);
+    dc_list_remove(&p->link);
     (void)dc_map_remove(&e->people, id_of(p));
     dc_free(p);
 }
@@ -118,6 +125,7 @@ struct dc_presence_echo *dc_presence_echo_create(const struct dc_presence_echo_o
     e->cbs = *cbs;
     e->data = data;
     e->trusted_from_ms = ALWAYS;
+    dc_list_init(&e->order);
     dc_map_init(&e->people, opts->hash_seed);
     return e;
 }
@@ -135,25 +143,6 @@ void dc_presence_echo_destroy(struct dc_presence_echo *e)
     dc_map_free(&e->people);
     dc_heap_free(&e->due);
     dc_free(e);
-}
-
-/* Everybody, from the beginning: fn may drop the one it is given. */
-static void each(struct dc_presence_echo *e, void (*fn)(struct dc_presence_echo *, struct person *))
-{
-    struct dc_map_iter it = {0};
-    void *value = NULL;
-    while (dc_map_next(&e->people, &it, NULL, &value)) {
-        struct person *p = value;
-        bool is_kept = p->said != DC_PRESENCE_OFFLINE && e->trusted_from_ms != NEVER;
-        if (!is_kept) {
-            dc_map_remove_at(&e->people, &it);
-        }
-        fn(e, p);
-        if (!is_kept) {
-            dc_heap_remove(&e->due, &p->due);
-            dc_free(p);
-        }
-    }
 }
 
 static void report(struct dc_presence_echo *e, struct person *p, enum dc_presence_status counts)
@@ -179,15 +168,54 @@ static void suspect(struct dc_presence_echo *e, struct person *p)
     }
 }
 
-static void believe(struct dc_presence_echo *e, struct person *p)
+/* What has happened to everybody happens to him; NULL: he is forgotten. */
+static struct person *catch_up(struct dc_presence_echo *e, struct person *p)
 {
-    report(e, p, (enum dc_presence_status)p->said);
+    bool is_believed = p->era < e->trusted_era;
+    if (p->era == e->era) {
+        return p;
+    }
+    p->era = e->era;
+    dc_list_remove(&p->link);
+    dc_list_push_back(&e->order, &p->link);
+    if (is_believed) {
+        report(e, p, (enum dc_presence_status)p->said);
+    } else {
+        suspect(e, p);
+    }
+    if (is_believed || p->said == DC_PRESENCE_OFFLINE) {
+        drop(e, p);
+        return NULL;
+    }
+    return p;
+}
+
+static struct person *find(struct dc_presence_echo *e, struct dc_slice user_id)
+{
+    struct person *p = dc_map_get(&e->people, user_id);
+    return p == NULL ? NULL : catch_up(e, p);
+}
+
+bool dc_presence_echo_walk(struct dc_presence_echo *e, size_t max)
+{
+    while (!dc_list_is_empty(&e->order)) {
+        struct person *p = DC_LIST_ENTRY(e->order.next, struct person, link);
+        if (p->era == e->era) {
+            return false;
+        }
+        if (max == 0) {
+            return true;
+        }
+        (void)catch_up(e, p);
+        max--;
+    }
+    return false;
 }
 
 void dc_presence_echo_distrust(struct dc_presence_echo *e)
 {
     e->trusted_from_ms = ALWAYS;
-    each(e, suspect);
+    e->era++;
 }
 
 void dc_presence_echo_lead(struct dc_presence_echo *e, int64_t now_ms)
@@ -198,7 +226,8 @@ void dc_presence_echo_lead(struct dc_presence_echo *e, int64_t now_ms)
 void dc_presence_echo_trust(struct dc_presence_echo *e)
 {
     e->trusted_from_ms = NEVER;
-    each(e, believe);
+    e->era++;
+    e->trusted_era = e->era;
 }
 
 /* --- what is said --- */
@@ -236,7 +265,11 @@ void dc_presence_echo_begin(struct dc_presence_echo *e, struct dc_slice user_id,
                             int64_t now_ms)
 {
     bool is_trusting = now_ms >= e->trusted_from_ms;
-    struct person *p = find(e, user_id);
+    struct person *p = dc_map_get(&e->people, user_id);
+    if (p != NULL && p->era != e->era) {
+        counted = (enum dc_presence_status)p->said; /* if he is forgotten, that counts now */
+        p = catch_up(e, p);
+    }
     if (p == NULL) {
         p = make(e, user_id, is_trusting ? NEVER : ALWAYS);
         if (p == NULL) {
@@ -297,7 +330,11 @@ void dc_presence_echo_tick(struct dc_presence_echo *e, bool is_heard, int64_t no
 {
     struct dc_heap_node *n = dc_heap_peek(&e->due);
     while (n != NULL && n->at_ms <= now_ms) {
-        struct person *p = DC_CONTAINER_OF(n, struct person, due);
+        struct person *p = catch_up(e, DC_CONTAINER_OF(n, struct person, due));
+        if (p == NULL || dc_heap_peek(&e->due) != n) { /* it was of an earlier era */
+            n = dc_heap_peek(&e->due);
+            continue;
+        }
         for (size_t i = 0; !is_heard && i < LEVELS; i++) {
             if (p->until_ms[i] >= n->at_ms && p->until_ms[i] <= now_ms) {
                 p->until_ms[i] = now_ms + e->opts.settle_ms;

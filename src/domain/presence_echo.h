@@ -32,7 +32,7 @@ struct dc_presence_echo_opts {
 
 /* None may call back into the object.  user_id is borrowed. */
 struct dc_presence_echo_callbacks {
-    /* What counts of Matrix has changed for him; not called from dc_presence_echo_said(). */
+    /* What counts of Matrix has changed for him otherwise than dc_presence_echo_said() answers. */
     void (*counts)(void *data, struct dc_slice user_id, enum dc_presence_status status,
                    struct dc_utc last_active);
     /* He has become a suspect: unless he is here natively, say once that he is offline. */
@@ -56,12 +56,16 @@ struct dc_presence_echo *dc_presence_echo_create(const struct dc_presence_echo_o
 void dc_presence_echo_destroy(struct dc_presence_echo *e);
 
 /* Somebody else pushes, or nobody: whoever is remembered and said to be here becomes a suspect, the
- * others are forgotten.  O(people remembered). */
+ * others are forgotten.  Each of them when something happens to him, or by dc_presence_echo_walk().
+ */
 void dc_presence_echo_distrust(struct dc_presence_echo *e);
 /* From now on only we push: in doubt_ms who is not known will be believed. */
 void dc_presence_echo_lead(struct dc_presence_echo *e, int64_t now_ms);
-/* Nobody pushes anybody: everything counts as it is said. O(people remembered). */
+/* Nobody pushes anybody: everything counts as it is said; each as above. */
 void dc_presence_echo_trust(struct dc_presence_echo *e);
+/* Brings up to max people up to date after dc_presence_echo_distrust() and
+ * dc_presence_echo_trust(); true: there are more.  So that nobody waits for a large city. */
+bool dc_presence_echo_walk(struct dc_presence_echo *e, size_t max);
 
 /* The homeserver says it.  Returns what counts. */
 enum dc_presence_status dc_presence_echo_said(struct dc_presence_echo *e, struct dc_slice user_id,

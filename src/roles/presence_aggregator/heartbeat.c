@@ -332,6 +332,9 @@ static void pump(struct dc_turn *turn)
     while (hb->is_leading && dc_presence_push_next(hb->push, dc_agg_now_ms(hb->a), &next)) {
         take_off(hb, &next);
     }
+    if (dc_presence_echo_walk(hb->echo, DC_AGG_TURN_STEPS)) {
+        schedule(hb);
+    }
     note_backlog(hb);
     arm(hb);
 }

@@ -101,6 +101,14 @@ static void push(struct rig *g, int i, enum dc_presence_status status, int64_t n
     end(g, i, DC_ECHO_DONE, now);
 }
 
+/* Everybody knows of it; one at a time. */
+static void walk(struct rig *g)
+{
+    while (dc_presence_echo_walk(g->echo, 1)) {
+        /* the next one */
+    }
+}
+
 static void who_is_never_pushed_is_believed_and_not_remembered(void **state)
 {
     (void)state;
@@ -287,19 +295,41 @@ static void who_ceases_to_lead_doubts_everybody_and_who_pushes_nobody_believes_a
     begin(&g, 3, ONLINE, 0);
     say(&g, 3, ONLINE, 1);
     dc_presence_echo_distrust(g.echo);
+    assert_int_equal(g.counts[1], ONLINE); /* nobody waits for all of them */
+    walk(&g);
     assert_int_equal(g.counts[1], OFFLINE);
     assert_int_equal(g.doubts[0] + g.doubts[1] + g.doubts[3], 3);
     assert_int_equal(g.doubts[2], 0);
     assert_int_equal(dc_presence_echo_count(g.echo), 3);
     end(&g, 3, DC_ECHO_DONE, 20); /* of another time */
     dc_presence_echo_distrust(g.echo);
+    walk(&g);
     assert_int_equal(g.doubts[0] + g.doubts[1] + g.doubts[3], 3);
     dc_presence_echo_trust(g.echo);
+    walk(&g);
     assert_int_equal(g.counts[0], ONLINE);
     assert_int_equal(g.counts[1], ONLINE);
     assert_int_equal(g.counts[3], ONLINE);
     assert_int_equal(g.last_active[1].ms, 10);
     assert_int_equal(dc_presence_echo_count(g.echo), 0);
+    dc_presence_echo_destroy(g.echo);
+}
+
+static void a_walk_does_so_much_as_it_may(void **state)
+{
+    (void)state;
+    struct rig g;
+    set_up(&g, 100);
+    for (int i = 0; i < PEOPLE; i++) {
+        say(&g, i, ONLINE, 0); /* a suspect */
+    }
+    assert_false(dc_presence_echo_walk(g.echo, 1));
+    dc_presence_echo_trust(g.echo);
+    for (int i = 0; i < PEOPLE; i++) {
+        assert_int_equal(dc_presence_echo_count(g.echo), PEOPLE - i);
+        assert_true(dc_presence_echo_walk(g.echo, 0));
+        assert_int_equal(dc_presence_echo_walk(g.echo, 1), i + 1 < PEOPLE);
+    }
     dc_presence_echo_destroy(g.echo);
 }
 
@@ -401,6 +431,71 @@ static void live(uint64_t *random, uint64_t seed)
     dc_presence_echo_destroy(g.echo);
 }
 
+/* --- who is told of an era later --- */
+
+/* The same happens to both; the first knows of each era at once, the second when somebody is found,
+ * or when its walk gets there. */
+static void live_twice(uint64_t *random, uint64_t seed)
+{
+    struct rig both[2];
+    bool is_flying[PEOPLE] = {false};
+    int64_t now = 0;
+    set_up(&both[0], 100);
+    set_up(&both[1], 100);
+    for (int step = 0; step < 300; step++) {
+        now += (int64_t)(next_random(random) % 3000);
+        uint64_t what = next_random(random) % 20;
+        int i = (int)(next_random(random) % PEOPLE);
+        enum dc_presence_status status = (enum dc_presence_status)(next_random(random) % 3);
+        enum dc_presence_echo_end how = (enum dc_presence_echo_end)(next_random(random) % 4);
+        for (int k = 0; k < 2; k++) {
+            struct rig *g = &both[k];
+            dc_presence_echo_tick(g->echo, true, now);
+            if (what < 8) {
+                say(g, i, status, now);
+            } else if (what < 16 && !is_flying[i]) {
+                begin(g, i, status, now);
+            } else if (what < 16) {
+                end(g, i, how, now);
+            } else if (what == 16) {
+                dc_presence_echo_distrust(g->echo);
+            } else if (what == 17) {
+                dc_presence_echo_trust(g->echo);
+            } else if (what == 18) {
+                dc_presence_echo_lead(g->echo, now);
+            }
+            if (k == 0) {
+                walk(g);
+            } else if (what == 19) {
+                (void)dc_presence_echo_walk(g->echo, 1);
+            }
+        }
+        is_flying[i] = what >= 8 && what < 16 ? !is_flying[i] : is_flying[i];
+        if (what < 16 && both[0].counts[i] != both[1].counts[i]) {
+            fail_msg("step %d: %d counts, not %d; ECHO_SEED=%" PRIu64, step, both[1].counts[i],
+                     both[0].counts[i], seed);
+        }
+    }
+    walk(&both[1]);
+    for (int i = 0; i < PEOPLE; i++) {
+        assert_int_equal(both[0].counts[i], both[1].counts[i]);
+    }
+    assert_int_equal(dc_presence_echo_count(both[0].echo), dc_presence_echo_count(both[1].echo));
+    dc_presence_echo_destroy(both[0].echo);
+    dc_presence_echo_destroy(both[1].echo);
+}
+
+static void whoever_hears_of_an_era_later_ends_the_same(void **state)
+{
+    (void)state;
+    const char *given = getenv("ECHO_SEED");
+    uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : dc_random_u64(NULL);
+    uint64_t random = seed;
+    for (int i = 0; i < 300; i++) {
+        live_twice(&random, seed);
+    }
+}
+
 static void what_counts_follows_the_rule_as_it_is_written(void **state)
 {
     (void)state;
@@ -425,7 +520,9 @@ int main(void)
         cmocka_unit_test(a_suspect_whom_nobody_can_tell_anything_is_believed),
         cmocka_unit_test(who_ceases_to_lead_doubts_everybody_and_who_pushes_nobody_believes_all),
         cmocka_unit_test(it_remembers_no_more_people_than_it_may),
+        cmocka_unit_test(a_walk_does_so_much_as_it_may),
         cmocka_unit_test(what_counts_follows_the_rule_as_it_is_written),
+        cmocka_unit_test(whoever_hears_of_an_era_later_ends_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
