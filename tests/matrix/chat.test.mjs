@@ -8,6 +8,7 @@ import {
 import { closing, person } from '../e2e/support/city.mjs';
 import { Client } from '../e2e/support/http.mjs';
 import { openRoom } from '../e2e/support/sockets.mjs';
+import { Gate } from './support/gate.mjs';
 import { Gateway } from './support/gateway.mjs';
 import {
   closeMatrixClients, openMatrixClient, untilHeard, untilHears,
@@ -216,7 +217,7 @@ describe('each once', () => {
 
   test('when the city is killed in the middle, again and again', async () => {
     const { user, room, ada } = await talk();
-    await user.api.say(room.slug, 'перед'); // an account that is being made is kept for half a minute
+    await user.api.say(room.slug, 'перед');
     await untilHeard(ada, room, 1);
     const sent = { city: ['перед'], matrix: [] };
     const chatter = (async () => {
@@ -276,6 +277,32 @@ describe('each once', () => {
     await untilHears(ada, room, 'після'); // a client that was away may get the newest ten alone
     await ada.sendTextMessage(room.matrix_room_id, 'чую');
     assert.deepEqual(said(await untilStored(room, 15)), ['перед', ...bodies, 'після', 'чую']);
+  });
+
+  test('when the city is killed while it makes an account: some seconds later chat goes on', async (t) => {
+    const gate = await new Gate(rig.synapse.url).listen();
+    t.after(() => gate.close());
+    await rig.server.stop();
+    await rig.server.start({ SYNAPSE_URL: gate.url });
+    rig.push.target = rig.server.internalUrl;
+    rig.api = new Client(rig.server.publicUrl);
+    const { user, room, ada } = await talk();
+    gate.holds = /^POST [^?]*\/register/;
+    await user.api.say(room.slug, 'перші слова');
+    await gate.untilHeld(1);
+    // It is at work: its claim is renewed, and would be for as long as the homeserver takes.
+    await rig.server.waitForEvent((event) => event.event === 'matrix.claim_renewed' && !event.is_lost);
+    await rig.server.kill();
+    gate.holds = null;
+    await rig.server.start();
+    const from = performance.now();
+    rig.push.target = rig.server.internalUrl;
+    rig.api = new Client(rig.server.publicUrl);
+    await untilHears(ada, room, 'перші слова');
+    const waited = performance.now() - from;
+    t.diagnostic(`${Math.round(waited)} ms after it was there again`);
+    assert.ok(waited < 15_000, `${waited} ms`); // the claim is over 5 s after its last renewal
+    assert.equal((await timeline(room)).length, 1);
   });
 
   test('when Synapse hangs, and both are killed after it has taken a message', async () => {

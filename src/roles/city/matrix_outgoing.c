@@ -161,7 +161,9 @@ static void lane_fail(struct lane *l, const struct dc_error *err, int64_t retry_
         lane_end(l);
         return;
     }
-    int64_t pause_ms = (int64_t)dc_backoff_next_ms(&out->backoff);
+    /* Who says for how long to wait, and is there, is taken at his word. */
+    bool is_told = err->status == DC_LIMIT && retry_after_ms > 0;
+    int64_t pause_ms = is_told ? 0 : (int64_t)dc_backoff_next_ms(&out->backoff);
     out->sure_term = 0;
     out->retry_at_ms = now_ms(o) + (retry_after_ms > pause_ms ? retry_after_ms : pause_ms);
     out->state = DC_OUTGOING_WAITING;

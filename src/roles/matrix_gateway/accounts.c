@@ -49,8 +49,8 @@ static void fail(struct dc_gateway_account *a, const struct dc_error *err, int64
     a->retry_after_ms = retry_after_ms;
     if (a->has_claim) {
         a->has_claim = false;
-        if (dc_db_submit(dc_gateway_repo_abandon(g->ctx->db, a->user_id), on_abandoned, a, NULL,
-                         NULL) == DC_OK) {
+        if (dc_db_submit(dc_gateway_repo_abandon(g->ctx->db, a->user_id, a->claim), on_abandoned, a,
+                         NULL, NULL) == DC_OK) {
             return;
         }
     }
@@ -94,20 +94,86 @@ static void fail_taken(struct dc_gateway_account *a)
     fail(a, &err, -1);
 }
 
+/* --- the claim --- */
+
+static void fail_busy(struct dc_gateway_account *a)
+{
+    struct dc_error err = {0};
+    (void)dc_fail_code(&err, DC_LIMIT, "rate_limited",
+                       "another process is making this account: try again");
+    fail(a, &err, BUSY_RETRY_MS);
+}
+
+static void keep_claim(struct dc_gateway_account *a)
+{
+    if (a->has_claim) {
+        dc_timeout_touch(a->flow->g->renewals, &a->renewal);
+    }
+}
+
+static void on_renewed(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                       size_t n, const struct dc_error *err)
+{
+    struct dc_gateway_account *a = data;
+    void (*next)(struct dc_gateway_account *) = a->after_renewal;
+    a->is_renewing = false;
+    if (st != DC_OK) { /* it may have been: then the next one fails, and the claim counts as lost */
+        DC_LOG_WARN_EVENT(a->flow->g->ctx->log, "matrix.claim_not_renewed", DC_LF_ERR(err));
+    } else {
+        DC_ASSERT(n == 1);
+        a->has_claim = dc_gateway_repo_read_claim(results[0], &a->claim);
+        DC_LOG_DEBUG_EVENT(a->flow->g->ctx->log, "matrix.claim_renewed",
+                           DC_LF_B("is_lost", !a->has_claim));
+    }
+    a->after_renewal = NULL;
+    if (next != NULL) {
+        next(a);
+    } else {
+        keep_claim(a);
+    }
+}
+
+void dc_gateway_renew_claim(void *data, struct dc_timeout *t)
+{
+    struct dc_gateway_account *a = DC_CONTAINER_OF(t, struct dc_gateway_account, renewal);
+    struct dc_gateway *g = data;
+    if (dc_db_submit(dc_gateway_repo_renew(g->ctx->db, a->user_id, a->claim), on_renewed, a, NULL,
+                     NULL) == DC_OK) {
+        a->is_renewing = true;
+    } else {
+        keep_claim(a);
+    }
+}
+
+/* Renews no more; next runs once no renewal is under way. */
+static void stop_renewing(struct dc_gateway_account *a, void (*next)(struct dc_gateway_account *a))
+{
+    dc_timeout_remove(&a->renewal);
+    if (a->is_renewing) {
+        a->after_renewal = next;
+    } else {
+        next(a);
+    }
+}
+
 /* --- the account --- */
 
 static void on_released(void *data, enum dc_status st, const struct dc_db_result *const *results,
                         size_t n, const struct dc_error *err)
 {
     struct dc_gateway_account *a = data;
-    (void)results;
-    (void)n;
+    struct dc_utc claim;
+    a->has_claim = false;
     if (st != DC_OK) {
         fail(a, err, -1);
         return;
     }
-    a->has_claim = false;
-    fail_taken(a);
+    DC_ASSERT(n == 1);
+    if (dc_gateway_repo_read_claim(results[0], &claim)) {
+        fail_taken(a);
+    } else {
+        fail_busy(a); /* it took so long that another has claimed it, and perhaps made it */
+    }
 }
 
 static void on_confirmed(void *data, enum dc_status st, const struct dc_db_result *const *results,
@@ -124,37 +190,51 @@ static void on_confirmed(void *data, enum dc_status st, const struct dc_db_resul
     a->ready(a);
 }
 
-static void on_made(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
-                    const struct dc_error *cause)
+/* The homeserver has answered. */
+static void conclude(struct dc_gateway_account *a)
 {
-    struct dc_gateway_account *a = data;
     struct dc_gateway *g = a->flow->g;
-    struct dc_error err = {0};
-    bool was_there = (st == DC_CONFLICT && strcmp(dc_error_code(cause), "matrix_in_use") == 0) ||
-                     (st == DC_OK && !dc_gateway_has_as(g) && answer->http_status == 200);
-    if (was_there && a->is_fresh) {
-        submit(a, dc_gateway_repo_release(g->ctx->db, a->user_id), on_released);
+    if (a->was_there && a->is_fresh && a->has_claim) {
+        submit(a, dc_gateway_repo_release(g->ctx->db, a->user_id, a->claim), on_released);
         return;
     }
-    if (st == DC_CONFLICT && !was_there) {
-        (void)dc_fail_code(&err, DC_UNAVAILABLE, DC_GATEWAY_MISCONFIGURED,
-                           "the names of residents are reserved by an application service: set its "
-                           "MATRIX_AS_TOKEN");
-        fail(a, &err, -1);
+    if (a->was_there && a->is_fresh) {
+        fail_busy(a);
         return;
     }
-    if (st != DC_OK && !was_there) {
-        fail(a, cause, answer->retry_after_ms);
+    if (!a->was_there && !a->is_made) {
+        const struct dc_error why = a->why;
+        fail(a, &why, a->retry_after_ms);
         return;
     }
-    if (!was_there) {
+    if (a->is_made) {
         g->accounts_created->value++;
         a->name_is_known = false;
     }
     DC_LOG_INFO_EVENT(g->ctx->log, "matrix.account_made",
                       DC_LF_T("matrix_user_id", a->matrix_user_id),
-                      DC_LF_B("was_there", was_there));
+                      DC_LF_B("was_there", a->was_there));
     submit(a, dc_gateway_repo_confirm(g->ctx->db, a->user_id, dc_utc_now()), on_confirmed);
+}
+
+static void on_made(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
+                    const struct dc_error *cause)
+{
+    struct dc_gateway_account *a = data;
+    struct dc_gateway *g = a->flow->g;
+    a->was_there = (st == DC_CONFLICT && strcmp(dc_error_code(cause), "matrix_in_use") == 0) ||
+                   (st == DC_OK && !dc_gateway_has_as(g) && answer->http_status == 200);
+    a->is_made = st == DC_OK && !a->was_there;
+    if (st == DC_CONFLICT && !a->was_there) {
+        (void)dc_fail_code(&a->why, DC_UNAVAILABLE, DC_GATEWAY_MISCONFIGURED,
+                           "the names of residents are reserved by an application service: set its "
+                           "MATRIX_AS_TOKEN");
+        a->retry_after_ms = -1;
+    } else if (st != DC_OK && !a->was_there) {
+        a->why = *cause;
+        a->retry_after_ms = answer->retry_after_ms;
+    }
+    stop_renewing(a, conclude);
 }
 
 static void make_account(struct dc_gateway_account *a)
@@ -173,14 +253,18 @@ static void make_account(struct dc_gateway_account *a)
                  ? dc_matrix_as_register(g->matrix, &how, localpart, &err)
                  : dc_matrix_admin_put_user(g->matrix, &how, a->matrix_user_id, &err);
     }
-    ask(a, st, &err);
+    if (st != DC_OK) {
+        a->why = err;
+        a->retry_after_ms = -1;
+        a->was_there = a->is_made = false;
+        stop_renewing(a, conclude);
+    }
 }
 
 static void on_claimed(void *data, enum dc_status st, const struct dc_db_result *const *results,
                        size_t n, const struct dc_error *cause)
 {
     struct dc_gateway_account *a = data;
-    struct dc_error err = {0};
     if (st == DC_CONFLICT) {
         fail_taken(a); /* another user of the city has this Matrix id */
         return;
@@ -190,20 +274,19 @@ static void on_claimed(void *data, enum dc_status st, const struct dc_db_result 
         return;
     }
     DC_ASSERT(n == 1);
-    if (dc_db_rows(results[0]) == 0) {
-        (void)dc_fail_code(&err, DC_LIMIT, "rate_limited",
-                           "another process is making this account: try again");
-        fail(a, &err, BUSY_RETRY_MS);
+    a->has_claim = dc_gateway_repo_read_claim(results[0], &a->claim);
+    if (!a->has_claim) {
+        fail_busy(a);
         return;
     }
-    a->has_claim = true;
+    keep_claim(a);
     make_account(a);
 }
 
 static void claim(struct dc_gateway_account *a)
 {
     submit(a,
-           dc_gateway_repo_claim(a->flow->g->ctx->db, a->user_id, a->matrix_user_id, dc_utc_now()),
+           dc_gateway_repo_claim(a->flow->g->ctx->db, a->user_id, a->matrix_user_id, a->is_fresh),
            on_claimed);
 }
 
@@ -303,6 +386,7 @@ void dc_gateway_account_open(struct dc_gateway_account *a)
     dc_list_init(&a->link);
     dc_list_init(&a->waiters);
     dc_list_init(&a->wait_link);
+    dc_timeout_init(&a->renewal);
     begin(a);
 }
 

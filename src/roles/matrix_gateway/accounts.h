@@ -5,6 +5,9 @@
  *     └─ none, or a claim that was lost                         │
  *        is the account free? ─ claim ─ make it ─ confirm ──────┴─ ready
  *
+ * The claim is renewed as long as the homeserver takes; who is killed meanwhile keeps nobody
+ * waiting for longer than DC_MATRIX_CLAIM_MS (repo.h).
+ *
  * An account that was there before our claim is somebody else's and stays so (account_taken): the
  * registration of the application service keeps such from being made at all.  Accounts have no
  * password. */
@@ -33,12 +36,20 @@ struct dc_gateway_account {
     struct dc_list wait_link; /* in another's waiters */
     bool is_fresh;            /* nobody had claimed the account before */
     bool has_claim;           /* others keep away until it is confirmed or given up */
-    bool is_repair;           /* the row is there, the account is not (any more) */
-    bool name_is_known;       /* the homeserver shows display_name already */
+    struct dc_utc claim;
+    struct dc_timeout renewal; /* in g->renewals */
+    bool is_renewing;
+    void (*after_renewal)(struct dc_gateway_account *a); /* what waits for it to end */
+    bool was_there, is_made; /* what the homeserver says of the account: else a failure, in why */
+    bool is_repair;          /* the row is there, the account is not (any more) */
+    bool name_is_known;      /* the homeserver shows display_name already */
     void (*named)(struct dc_gateway_account *a);
     struct dc_error why; /* of a failure that waits for the claim to be given up */
     int64_t retry_after_ms;
 };
+
+/* For dc_timeouts_create(), with DC_MATRIX_CLAIM_RENEW_MS. */
+void dc_gateway_renew_claim(void *data, struct dc_timeout *t);
 
 /* One of ready and failed runs later, once.  One at a time for each user: requests that come
  * together get one account. */

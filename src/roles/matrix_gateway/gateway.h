@@ -71,6 +71,7 @@ struct dc_gateway {
     struct dc_timeouts *recheck;
     /* accounts.c */
     struct dc_list provisioning;
+    struct dc_timeouts *renewals; /* of claims */
     /* transactions.c */
     struct dc_peer *city; /* NULL: nobody may push, or the gateway is stopping */
     struct dc_gateway_names *names;

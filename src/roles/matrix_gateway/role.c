@@ -1,5 +1,7 @@
 /* matrix-gateway: routes, life, and what all flows share. */
 #include "base/mem.h"
+#include "roles/matrix_gateway/accounts.h"
+#include "roles/matrix_gateway/repo.h"
 #include "roles/matrix_gateway/transactions.h"
 #include "roles/request.h"
 
@@ -13,6 +15,7 @@ static void finish_stop(struct dc_gateway *g)
     void (*stopped)(void *data) = g->stopped;
     void *data = g->stopped_data;
     dc_timeouts_close(g->recheck);
+    dc_timeouts_close(g->renewals);
     dc_gateway_session_free(g);
     dc_gateway_transactions_free(g);
     dc_free(g);
@@ -130,6 +133,8 @@ static enum dc_status connect_matrix(struct dc_gateway *g, struct dc_error *err)
     }
     if (st == DC_OK) {
         g->recheck = dc_timeouts_create(g->ctx->loop, ROOM_RECHECK_MS, dc_gateway_recheck_room, g);
+        g->renewals =
+            dc_timeouts_create(g->ctx->loop, DC_MATRIX_CLAIM_RENEW_MS, dc_gateway_renew_claim, g);
     }
     return st;
 }

@@ -297,6 +297,92 @@ static void a_room_is_found_by_its_matrix_room(void **state)
     dc_city_rooms_destroy(rooms);
 }
 
+/* --- claims --- */
+
+struct claimed {
+    bool is_there;
+    struct dc_utc at;
+};
+
+static void look_claim(void *data, const struct dc_db_result *const *results, size_t n)
+{
+    struct claimed *c = data;
+    assert_int_equal(n, 1);
+    c->is_there = dc_gateway_repo_read_claim(results[0], &c->at);
+}
+
+static struct claimed claims(struct fixture *f, struct dc_db_batch *b)
+{
+    struct claimed c = {.is_there = false};
+    do_batch(f, b, look_claim, &c);
+    return c;
+}
+
+#define CLAIM(f, is_fresh)                                                                         \
+    claims((f), dc_gateway_repo_claim((f)->db, DC_S("one"), DC_S("@daarion.one:x"), (is_fresh)))
+
+/* As if the last renewal had been so long ago. */
+static void grow_old(struct fixture *f, bool is_postgres, int ms)
+{
+    char sql[200];
+    snprintf(sql, sizeof(sql),
+             is_postgres ? "update matrix_accounts set claimed_at = claimed_at - %d * interval '1 "
+                           "millisecond' returning 1"
+                         : "update matrix_accounts set claimed_at = claimed_at - %d returning 1",
+             ms);
+    dc_free(place_query(&f->place, sql));
+}
+
+static bool uses_postgres(const struct fixture *f)
+{
+    return f->opts.url != NULL;
+}
+
+static void a_claim_keeps_others_away_as_long_as_it_is_renewed(void **state)
+{
+    struct fixture *f = *state;
+    struct dc_utc before = dc_utc_now();
+    struct claimed mine = CLAIM(f, true);
+    assert_true(mine.is_there);
+    assert_true(mine.at.ms >= before.ms - 1000 && mine.at.ms <= dc_utc_now().ms + 1000);
+    assert_false(CLAIM(f, true).is_there); /* who has seen no row meanwhile */
+    assert_false(CLAIM(f, false).is_there);
+    for (int i = 0; i < 3; i++) {
+        grow_old(f, uses_postgres(f), DC_MATRIX_CLAIM_MS - 1000);
+        mine.at.ms -= DC_MATRIX_CLAIM_MS - 1000;
+        mine = claims(f, dc_gateway_repo_renew(f->db, DC_S("one"), mine.at));
+        assert_true(mine.is_there);
+    }
+    assert_false(CLAIM(f, false).is_there);
+    grow_old(f, uses_postgres(f), DC_MATRIX_CLAIM_MS);
+    mine.at.ms -= DC_MATRIX_CLAIM_MS;
+    assert_false(CLAIM(f, true).is_there); /* it is no fresh one, whatever was seen */
+    struct claimed other = CLAIM(f, false);
+    assert_true(other.is_there && other.at.ms != mine.at.ms);
+    /* Who has lost it changes nothing any more. */
+    assert_false(claims(f, dc_gateway_repo_renew(f->db, DC_S("one"), mine.at)).is_there);
+    assert_false(claims(f, dc_gateway_repo_release(f->db, DC_S("one"), mine.at)).is_there);
+    do_batch(f, dc_gateway_repo_abandon(f->db, DC_S("one"), mine.at), NULL, NULL);
+    assert_false(CLAIM(f, false).is_there);
+    assert_true(claims(f, dc_gateway_repo_renew(f->db, DC_S("one"), other.at)).is_there);
+}
+
+static void a_claim_that_is_given_up_is_the_next_ones_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct claimed mine = CLAIM(f, true);
+    do_batch(f, dc_gateway_repo_abandon(f->db, DC_S("one"), mine.at), NULL, NULL);
+    assert_false(CLAIM(f, true).is_there);
+    mine = CLAIM(f, false);
+    assert_true(mine.is_there);
+    assert_true(claims(f, dc_gateway_repo_release(f->db, DC_S("one"), mine.at)).is_there);
+    assert_false(CLAIM(f, false).is_there); /* no row */
+    assert_true(CLAIM(f, true).is_there);
+    do_batch(f, dc_gateway_repo_confirm(f->db, DC_S("one"), noon), NULL, NULL);
+    grow_old(f, uses_postgres(f), DC_MATRIX_CLAIM_MS);
+    assert_false(CLAIM(f, false).is_there); /* it has been made */
+}
+
 static void look_owners(void *data, const struct dc_db_result *const *results, size_t n)
 {
     struct dc_matrix_owner owner;
@@ -312,11 +398,11 @@ static void look_owners(void *data, const struct dc_db_result *const *results, s
 static void only_accounts_that_have_been_made_are_residents(void **state)
 {
     struct fixture *f = *state;
-    do_batch(f, dc_gateway_repo_claim(f->db, DC_S("one"), DC_S("@daarion.one:x"), noon), NULL,
+    do_batch(f, dc_gateway_repo_claim(f->db, DC_S("one"), DC_S("@daarion.one:x"), true), NULL,
              NULL);
     do_batch(f, dc_gateway_repo_confirm(f->db, DC_S("one"), noon), NULL, NULL);
     do_batch(f, dc_gateway_repo_set_name(f->db, DC_S("one"), DC_S("Name of one")), NULL, NULL);
-    do_batch(f, dc_gateway_repo_claim(f->db, DC_S("two"), DC_S("@daarion.two:x"), noon), NULL,
+    do_batch(f, dc_gateway_repo_claim(f->db, DC_S("two"), DC_S("@daarion.two:x"), true), NULL,
              NULL);
     do_batch(f,
              dc_gateway_repo_owners(f->db, DC_S("[\"@daarion.one:x\",\"@daarion.two:x\","
@@ -345,6 +431,8 @@ int main(int argc, char **argv)
         CASE(what_is_to_be_said_is_read_in_order_until_it_has_been),
         CASE(a_room_is_found_by_its_matrix_room),
         CASE(only_accounts_that_have_been_made_are_residents),
+        CASE(a_claim_keeps_others_away_as_long_as_it_is_renewed),
+        CASE(a_claim_that_is_given_up_is_the_next_ones_at_once),
     };
     return cmocka_run_group_tests_name(is_postgres ? "matrix_repo postgres" : "matrix_repo sqlite",
                                        tests, NULL, NULL);
