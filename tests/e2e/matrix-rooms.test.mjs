@@ -6,6 +6,7 @@ import { after, afterEach, before, describe, test } from 'node:test';
 import { closing, internalHeaders, person, useCity } from './support/city.mjs';
 import { AS_TOKEN, FakeHomeserver, SERVER_NAME } from './support/homeserver.mjs';
 import { assertError, Client } from './support/http.mjs';
+import { connect } from './support/raw.mjs';
 import { binary, childEnvironment, INTERNAL_KEY, runBinary, startServer } from './support/server.mjs';
 import { openPresence, openRoom } from './support/sockets.mjs';
 import { makeUser } from './support/tokens.mjs';
@@ -205,6 +206,21 @@ describe('backfill', () => {
     assert.equal((await roomBySlug(rig, 'old-0')).matrix_room_id, null);
     // The stranger goes away.
     rig.homeserver.aliases.delete(alias('old-0'));
+  });
+
+  test('whoever asks next sees it', async () => {
+    // In one piece: the second question is read as soon as the first has been answered.
+    const raw = await connect(rig.server.internalPort);
+    const key = `Host: x\r\nX-Internal-API-Key: ${INTERNAL_KEY}\r\n`;
+    raw.send(`POST /internal/city/matrix/backfill?limit=5 HTTP/1.1\r\n${key}Content-Length: 0\r\n\r\n`
+      + `GET /internal/city/rooms HTTP/1.1\r\n${key}\r\n`);
+    const done = await raw.readResponse({ method: 'POST', path: '/internal/city/matrix/backfill' });
+    const listed = await raw.readResponse({ path: '/internal/city/rooms' });
+    raw.destroy();
+    assert.equal(done.json.created, 5, done.text);
+    for (const { room_id: id, matrix_room_id: matrixId } of done.json.details) {
+      assert.equal(listed.json.find((room) => room.id === id).matrix_room_id, matrixId);
+    }
   });
 
   test('killed and begun again makes nothing twice; the command shows how far it is', async () => {

@@ -19,7 +19,7 @@ struct worker {
     struct backfill *b;
     size_t at; /* in b->items */
     struct dc_arena arena;
-    struct dc_slice room_id, alias;
+    struct dc_slice alias;
     bool was_there;
     struct dc_room_change change;
 };
@@ -108,6 +108,50 @@ static void room_failed(struct worker *k, const struct dc_error *err)
     go_on(k);
 }
 
+/* --- here at once, for who asks next; the bus finds it done --- */
+
+/* false: others have changed the room too. */
+static bool take_over(const struct worker *k, uint64_t revision)
+{
+    struct dc_city *city = k->b->city;
+    const struct item *item = &k->b->items[k->at];
+    const struct dc_city_room *room = dc_city_rooms_find(city->rooms, item->id);
+    if (room == NULL || room->row.revision + 1 != revision) {
+        return false;
+    }
+    struct dc_room_row row = room->row;
+    row.matrix_room_id = item->matrix_room_id;
+    row.matrix_room_alias = k->alias;
+    row.revision = revision;
+    (void)dc_city_rooms_put(city->rooms, &row);
+    return true;
+}
+
+static void on_read(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                    size_t n, const struct dc_error *err)
+{
+    struct worker *k = data;
+    struct dc_city *city = k->b->city;
+    (void)n;
+    if (st == DC_OK) {
+        dc_lookup_take(city, results[0], NULL, NULL);
+    } else {
+        DC_LOG_WARN_EVENT(city->ctx->log, "city.lookup_failed", DC_LF_ERR(err));
+        dc_city_doubt(city);
+    }
+    go_on(k);
+}
+
+static void read_again(struct worker *k)
+{
+    struct dc_city *city = k->b->city;
+    struct dc_error err = {0};
+    if (dc_db_submit(dc_repo_room(city->ctx->db, k->b->items[k->at].id), on_read, k, NULL, &err) !=
+        DC_OK) {
+        on_read(k, err.status, NULL, 0, &err);
+    }
+}
+
 static void on_stored(void *data, enum dc_status st, const struct dc_db_result *const *results,
                       size_t n, const struct dc_error *err)
 {
@@ -130,16 +174,20 @@ static void on_stored(void *data, enum dc_status st, const struct dc_db_result *
         room_failed(k, err);
         return;
     }
-    if (dc_repo_room_changed(results, n, &revision, owed_ids)) {
+    bool is_changed = dc_repo_room_changed(results, n, &revision, owed_ids);
+    if (is_changed) {
         dc_owed_change_publish(b->city, &k->change, owed_ids);
-        dc_lookup_changed(b->city, item->id);
     } else {
         k->was_there = true; /* somebody else was faster */
     }
     item->outcome_z = k->was_there ? "found" : "created";
     b->found += k->was_there ? 1 : 0;
     b->created += k->was_there ? 0 : 1;
-    go_on(k);
+    if (is_changed && take_over(k, revision)) {
+        go_on(k);
+    } else {
+        read_again(k);
+    }
 }
 
 static void store(struct worker *k, const struct dc_matrix_room_ids *room)
@@ -150,7 +198,8 @@ static void store(struct worker *k, const struct dc_matrix_room_ids *room)
     struct dc_error err = {0};
     dc_city_new_id(b->city, "change:", change_id);
     item->matrix_room_id = dc_arena_dup(dc_http_arena(b->r), room->room_id);
-    if (item->matrix_room_id.ptr == NULL ||
+    k->alias = dc_arena_dup(&k->arena, room->alias);
+    if (item->matrix_room_id.ptr == NULL || k->alias.ptr == NULL ||
         !dc_owed_change_make(&k->arena, item->id, dc_slice_z(change_id), NULL, &k->change)) {
         (void)dc_fail(&err, DC_NO_MEMORY, 0, "out of memory");
     } else if (dc_db_submit(dc_repo_room_set_matrix(b->city->ctx->db, &k->change, room->room_id,
