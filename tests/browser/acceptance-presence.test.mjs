@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import { after, before, test } from 'node:test';
-import { MatrixCity, NO_LIMITS, Resident } from '../matrix/support/residents.mjs';
+import { MatrixCity, NO_LIMITS, Resident, STEADY } from '../matrix/support/residents.mjs';
 import { Synapse } from '../matrix/support/synapse.mjs';
 import { launch, until, Visitor } from './browser.mjs';
 
@@ -16,7 +16,7 @@ let city;
 let browser;
 
 before(async () => {
-  synapse = await Synapse.start(NO_LIMITS);
+  synapse = await Synapse.start(NO_LIMITS + STEADY);
   city = await MatrixCity.start(synapse, { WEB_DIR });
   await city.listening();
   browser = await launch();

@@ -47,8 +47,9 @@ test('who has no time to wait is told for how long', async (t) => {
   await gateway.untilHealth((h) => h.synapse_admin === 'ok');
   // One in two seconds: of several at once most are beyond our time.
   const answers = await Promise.all([1, 2, 3, 4, 5].map((i) => gateway.create(`hurry-${i}`)));
-  const answer = answers.find((one) => one.status !== 200);
-  assertError(answer, 429, 'rate_limited');
+  // (One that the homeserver would have carried out may be beyond it too, on a slow machine.)
+  const answer = answers.find((one) => one.status === 429);
+  assertError(answer ?? answers[0], 429, 'rate_limited');
   assert.ok(Number(answer.headers['retry-after']) >= 1);
 });
 

@@ -4,7 +4,9 @@ import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { closing, internalHeaders, person } from '../e2e/support/city.mjs';
 import { goOnline, openPresence } from '../e2e/support/sockets.mjs';
-import { MatrixCity, NO_LIMITS, Resident } from './support/residents.mjs';
+import {
+  MatrixCity, NO_LIMITS, Resident, STEADY,
+} from './support/residents.mjs';
 import { Synapse } from './support/synapse.mjs';
 
 const encode = encodeURIComponent;
@@ -12,7 +14,7 @@ let synapse;
 let city;
 
 before(async () => {
-  synapse = await Synapse.start(NO_LIMITS);
+  synapse = await Synapse.start(NO_LIMITS + STEADY);
   city = await MatrixCity.start(synapse, { PRESENCE_CLOSE_GRACE_MS: 300 });
   await city.listening();
   synapse.room = (await city.room('general')).matrix_room_id;
@@ -66,9 +68,12 @@ test('who closes his page is gone for good; who has another Matrix client is her
   await Promise.all(pages.map((socket) => socket.close()));
   await watcher.nextFrame(update(both, 'offline'));
   await watcher.nextFrame(update(both, 'online'), 20_000); // once our own word has died away
+  while (words(watcher, alone).length < 2) {
+    await pause(50);
+  }
+  await untilSeen(alone, 'offline');
   assert.deepEqual(words(watcher, alone), ['online', 'offline']);
   assert.deepEqual(words(watcher, both), ['online', 'offline', 'online']);
-  assert.equal(await seen(alone), 'offline');
   assert.equal(await seen(both), 'online');
   await both.client.presence('offline');
   await watcher.nextFrame(update(both, 'offline'), 20_000);
@@ -83,9 +88,7 @@ test('a city that is killed leaves no ghost: the next leader tells the homeserve
   await city.server.start();
   const watcher = await watch(t);
   await city.listening();
-  const started = performance.now();
-  await untilSeen(user, 'offline');
-  assert.ok(performance.now() - started < 20_000, 'long before the homeserver forgets by itself');
+  await untilSeen(user, 'offline'); // the homeserver itself would remember him for an hour
   // Somebody who comes afterwards is heard as ever.
   const other = await resident('Данило');
   await other.client.presence('online');

@@ -8,7 +8,9 @@ import { closing, internalHeaders, person } from '../e2e/support/city.mjs';
 import { Client } from '../e2e/support/http.mjs';
 import { Server } from '../e2e/support/server.mjs';
 import { openPresence } from '../e2e/support/sockets.mjs';
-import { MatrixCity, NO_LIMITS, Resident } from './support/residents.mjs';
+import {
+  MatrixCity, NO_LIMITS, Resident, STEADY,
+} from './support/residents.mjs';
 import { Synapse } from './support/synapse.mjs';
 
 const PEOPLE = 12;
@@ -28,7 +30,7 @@ let renewals; // presence that is not renewed ends by itself
 const gone = new Set();
 
 before(async () => {
-  [synapse, nats, redis] = await Promise.all([Synapse.start(NO_LIMITS), Nats.open(), Redis.open()]);
+  [synapse, nats, redis] = await Promise.all([Synapse.start(NO_LIMITS + STEADY), Nats.open(), Redis.open()]);
   const env = { NATS_URL: nats.url, REDIS_URL: redis.url, PRESENCE_LEADER_LEASE_MS: '1s' };
   city = await MatrixCity.start(synapse, env);
   second = new Server({

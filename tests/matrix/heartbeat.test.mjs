@@ -19,6 +19,7 @@ rc_joins: {local: {per_second: 1000, burst_count: 1000}}
 rc_joins_per_room: {per_second: 1000, burst_count: 1000}
 rc_message: {per_second: 1000, burst_count: 1000}
 `;
+const RENEW_MS = 20000; // of who is here: of heartbeat.c
 const CITY = { PRESENCE_CLOSE_GRACE_MS: 300, MATRIX_TIMEOUT_MS: 5000 };
 let synapse;
 
@@ -79,6 +80,13 @@ class City {
     return this.metric(`daarion_matrix_presence_pushed_total{outcome="${outcome}"}`);
   }
 
+  /** So many changes, and what may have been renewed since (performance.now()) on a slow machine. */
+  async assertChanges(count, since) {
+    const renewals = Math.floor((performance.now() - since) / RENEW_MS);
+    const pushed = await this.pushed('ok');
+    assert.ok(pushed >= count && pushed <= count + renewals, `${pushed} pushes, ${count} of them changes`);
+  }
+
   async untilPushed(outcome, count) {
     while (await this.pushed(outcome) < count) {
       await pause(POLL_MS);
@@ -87,11 +95,18 @@ class City {
 }
 City.rooms = 0;
 
+/** As the page does: without a beat the lease of a session ends, and its person has gone. */
+function beat(t, ...sockets) {
+  const beats = setInterval(() => sockets.forEach((socket) => socket.send({ event: 'presence.heartbeat' })), BEAT_MS);
+  t.after(() => clearInterval(beats));
+}
+
 describe('with the budget of a city', () => {
   test('online, away, offline; and with a second session still online', async (t) => {
     const city = await City.start(t);
     const user = await city.resident();
     assert.equal(await city.seen(user), 'offline');
+    const from = performance.now();
     const first = await goOnline(city.server, user);
     closing(t, first);
     await city.untilSeen(user, 'online');
@@ -105,7 +120,7 @@ describe('with the budget of a city', () => {
     second.send({ event: 'presence.heartbeat', status: 'away' });
     await city.untilSeen(user, 'unavailable'); // the first one's end alone has told nothing
     await city.untilPushed('ok', 4);
-    assert.equal(await city.pushed('ok'), 4);
+    await city.assertChanges(4, from);
     await second.close();
     await city.untilSeen(user, 'offline');
   });
@@ -133,9 +148,7 @@ describe('with the budget of a city', () => {
     const city = await City.start(t);
     const [stays, reference] = [await city.resident(), await city.resident()];
     const socket = await goOnline(city.server, stays);
-    // As the page does: without a beat the lease of his session ends, and he has gone.
-    const beats = setInterval(() => socket.send({ event: 'presence.heartbeat' }), BEAT_MS);
-    t.after(() => clearInterval(beats));
+    beat(t, socket);
     closing(t, socket);
     await city.untilSeen(stays, 'online');
     // Told once, by nobody who repeats it: how long the homeserver remembers.
@@ -164,11 +177,12 @@ describe('with the budget of a city', () => {
       await socket.nextFrame((frame) => frame.event === 'presence.update' && frame.status === status);
     }
     const other = await city.resident();
+    const from = performance.now();
     const second = await goOnline(city.server, other);
     closing(t, second);
     await city.untilPushed('ok', 1);
     assert.equal(await city.pushed('no_account'), 1);
-    assert.equal(await city.pushed('ok'), 1);
+    await city.assertChanges(1, from);
   });
 
   test('a homeserver that is away is told when it is back, and the city goes on', async (t) => {
@@ -196,6 +210,7 @@ test('when the budget is spent the city stays exact and the log says what is hel
   const watcher = await goOnline(city.server, makeUser('Спостерігач'));
   closing(t, watcher);
   const sockets = await Promise.all(people.map((user) => goOnline(city.server, user)));
+  beat(t, ...sockets.slice(0, 10));
   closing(t, ...sockets);
   // The city's own presence has everybody while the homeserver has been told of few.
   const missing = new Set(people.map((user) => user.id));
@@ -219,8 +234,8 @@ test('when the budget is spent the city stays exact and the log says what is hel
   for (const user of gone) {
     assert.equal(await city.seen(user), 'offline');
   }
-  const lines = city.server.events.filter((event) => event.event === 'presence.push_held_back');
-  assert.ok(lines.length <= 4, 'summed up, at most every ten seconds');
+  const said = city.server.events.filter((event) => event.event === 'presence.push_held_back').map(({ ts }) => Date.parse(ts));
+  assert.ok(said.every((at, i) => i === 0 || at - said[i - 1] >= 9_900), `at most every ten seconds: ${said}`);
 });
 
 test('a gateway that is an administrator cannot speak for residents: said once, and nothing is harmed', async (t) => {

@@ -6,7 +6,9 @@ import { INTERNAL_KEY, runBinary, startServer, temporaryDirectory } from '../e2e
 import { Client } from '../e2e/support/http.mjs';
 import { goOnline, openPresence, openRoom } from '../e2e/support/sockets.mjs';
 import { makeUser } from '../e2e/support/tokens.mjs';
-import { MatrixCity, NO_LIMITS, Resident } from './support/residents.mjs';
+import {
+  MatrixCity, NO_LIMITS, Resident, STEADY,
+} from './support/residents.mjs';
 import { Synapse } from './support/synapse.mjs';
 
 const encode = encodeURIComponent;
@@ -16,7 +18,7 @@ let general;
 let n = 0;
 
 before(async () => {
-  synapse = await Synapse.start(NO_LIMITS);
+  synapse = await Synapse.start(NO_LIMITS + STEADY);
   city = await MatrixCity.start(synapse, { PRESENCE_CLOSE_GRACE_MS: 300 });
   await city.listening();
   general = await city.room('general');

@@ -11,7 +11,7 @@
 #include "roles/presence_aggregator/matrix_source.h"
 
 #define ASK_MS       5000
-#define AT_ONCE      100
+#define AT_ONCE      20 /* who becomes known does so in all of his rooms, in one turn */
 #define PAUSE_MS     250
 #define PAUSE_MAX_MS 30000
 #define STRANGER_MS  (5 * INT64_C(60000))

@@ -15,6 +15,12 @@ rc_joins_per_room: {per_second: 10000, burst_count: 10000}
 rc_invites: {per_room: {per_second: 1000, burst_count: 1000}, per_user: {per_second: 1000, burst_count: 1000}, per_issuer: {per_second: 1000, burst_count: 1000}}
 `;
 
+/**
+ * homeserver.yaml: whom a test has called online stays so until the test says otherwise, however slow the machine is. By
+ * itself a homeserver forgets after half a minute.
+ */
+export const STEADY = 'presence: {enabled: true, sync_online_timeout: 1h, last_active_granularity: 1h, idle_timeout: 2h}\n';
+
 const encode = encodeURIComponent;
 
 export class Resident {
