@@ -45,7 +45,14 @@ export class Resident {
     return answer;
   }
 
-  join(room) {
+  /**
+   * Synapse looks up in its database, for those who see somebody come, what it knows of his presence, and takes what it
+   * finds over what he has said meanwhile (current_state_for_users): somebody it has heard of it need not look for.
+   */
+  async join(room) {
+    if (!this.isKnown) {
+      await this.presence('offline');
+    }
     return this.ok('POST', `/join/${encode(room)}`, {});
   }
 
@@ -57,12 +64,9 @@ export class Resident {
     return this.ok('POST', `/rooms/${encode(room)}/${what}`, { user_id: user });
   }
 
-  /** Synapse may lose the word of somebody who has joined a room a moment ago: he says again that he is online. */
-  async presence(presence) {
-    const target = `/presence/${encode(this.id)}/status`;
-    do {
-      await this.ok('PUT', target, { presence });
-    } while (presence === 'online' && (await this.ok('GET', target)).presence !== 'online');
+  presence(presence) {
+    this.isKnown = true;
+    return this.ok('PUT', `/presence/${encode(this.id)}/status`, { presence });
   }
 
   typing(room, typing, timeout = 20000) {
