@@ -331,10 +331,14 @@ struct dc_redis_stream *dc_redis_stream_open(struct dc_loop *loop, const struct 
     }
     struct dc_redis_stream *s = dc_alloc(sizeof(*s));
     *s = (struct dc_redis_stream){.fd = fd, .tls = tls, .cbs = cbs, .owner = owner};
-    int rc = uv_poll_init(dc_loop_uv(loop), &s->poll, fd);
-    if (rc != 0 || !dc_strbuf_reserve(&s->out.bytes, OUT_MIN_BYTES)) {
+    /* A handle that is open is not freed but closed: it comes last. */
+    int rc = dc_strbuf_reserve(&s->out.bytes, OUT_MIN_BYTES)
+                 ? uv_poll_init(dc_loop_uv(loop), &s->poll, fd)
+                 : UV_ENOMEM;
+    if (rc != 0) {
         (void)dc_fail(err, DC_UNAVAILABLE, rc, "%s", uv_strerror(rc));
         close(fd);
+        queue_free(&s->out);
         dc_redis_tls_free(tls);
         dc_free(s);
         return NULL;

@@ -127,18 +127,24 @@ static bool take_over(const struct worker *k, uint64_t revision)
     return true;
 }
 
+static void not_read(struct worker *k, const struct dc_error *err)
+{
+    struct dc_city *city = k->b->city;
+    DC_LOG_WARN_EVENT(city->ctx->log, "city.lookup_failed", DC_LF_ERR(err));
+    dc_city_doubt(city);
+    go_on(k);
+}
+
 static void on_read(void *data, enum dc_status st, const struct dc_db_result *const *results,
                     size_t n, const struct dc_error *err)
 {
     struct worker *k = data;
-    struct dc_city *city = k->b->city;
     (void)n;
-    if (st == DC_OK) {
-        dc_lookup_take(city, results[0], NULL, NULL);
-    } else {
-        DC_LOG_WARN_EVENT(city->ctx->log, "city.lookup_failed", DC_LF_ERR(err));
-        dc_city_doubt(city);
+    if (st != DC_OK) {
+        not_read(k, err);
+        return;
     }
+    dc_lookup_take(k->b->city, results[0], NULL, NULL);
     go_on(k);
 }
 
@@ -148,7 +154,7 @@ static void read_again(struct worker *k)
     struct dc_error err = {0};
     if (dc_db_submit(dc_repo_room(city->ctx->db, k->b->items[k->at].id), on_read, k, NULL, &err) !=
         DC_OK) {
-        on_read(k, err.status, NULL, 0, &err);
+        not_read(k, &err);
     }
 }
 
