@@ -70,6 +70,21 @@ enum dc_status dc_bus_publish(struct dc_bus *bus, struct dc_slice subject, struc
     return st;
 }
 
+enum dc_status dc_bus_say(struct dc_bus *bus, struct dc_slice subject, struct dc_slice payload)
+{
+    enum dc_status st = DC_OK;
+    if (!dc_bus_subject_is_valid(subject) ||
+        dc_bus_stream_of_subject(bus->streams, bus->n_streams, subject) != NULL) {
+        st = DC_INVALID;
+    } else if (payload.len > DC_BUS_PAYLOAD_MAX_BYTES) {
+        st = DC_TOO_LARGE;
+    } else {
+        st = bus->backend->say(bus, subject, payload);
+    }
+    (st == DC_OK ? bus->published : bus->failed)->value++;
+    return st;
+}
+
 enum dc_status dc_bus_forget(struct dc_bus *bus, struct dc_slice subject)
 {
     const struct dc_bus_stream *stream = NULL;

@@ -96,6 +96,13 @@ DC_MUST_USE enum dc_status dc_bus_publish(struct dc_bus *bus, struct dc_slice su
                                           struct dc_slice id, struct dc_slice payload,
                                           dc_bus_publish_cb cb, void *data, struct dc_op **op);
 
+/* A plain subject, fire and forget, past everything of this process that waits for a stream: one of
+ * a cluster may be without a leader for some seconds, and leases end meanwhile.  In order among
+ * themselves; it waits only for a connection.  A stream's subject is DC_INVALID; the rest as
+ * above. */
+DC_MUST_USE enum dc_status dc_bus_say(struct dc_bus *bus, struct dc_slice subject,
+                                      struct dc_slice payload);
+
 /* Removes what a stream keeps of this one subject (no pattern), so that DC_BUS_LAST does not find
  * it any more; messages already on their way still arrive, and later ones are kept as ever.  Takes
  * its place in the order of publishing.  Fire and forget: failures are counted and logged.  A plain

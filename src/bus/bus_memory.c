@@ -480,9 +480,17 @@ static void memory_close(struct dc_bus *bus, void (*closed)(void *data), void *d
     dc_turn_schedule(b->loop, &b->turn);
 }
 
+/* Nothing waits for anything here. */
+static enum dc_status memory_say(struct dc_bus *bus, struct dc_slice subject,
+                                 struct dc_slice payload)
+{
+    struct dc_op *none = NULL;
+    return memory_publish(bus, subject, DC_SLICE_NULL, payload, NULL, NULL, &none);
+}
+
 static const struct dc_bus_backend memory_backend = {
-    memory_close,         memory_publish, memory_subscribe, memory_unsubscribe,
-    dc_bus_mconsumer_ack, memory_forget,  memory_on_ready,
+    memory_close,       memory_publish,       memory_say,    memory_subscribe,
+    memory_unsubscribe, dc_bus_mconsumer_ack, memory_forget, memory_on_ready,
 };
 
 enum dc_status dc_bus_memory_open(struct dc_loop *loop, const struct dc_bus_opts *opts,

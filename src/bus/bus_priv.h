@@ -10,6 +10,8 @@ struct dc_bus_backend {
     enum dc_status (*publish)(struct dc_bus *bus, struct dc_slice subject, struct dc_slice id,
                               struct dc_slice payload, dc_bus_publish_cb cb, void *data,
                               struct dc_op **op);
+    /* subject is plain. */
+    enum dc_status (*say)(struct dc_bus *bus, struct dc_slice subject, struct dc_slice payload);
     /* stream NULL: plain subjects. */
     enum dc_status (*subscribe)(struct dc_bus *bus, const struct dc_bus_sub_opts *opts,
                                 const struct dc_bus_stream *stream, dc_bus_cb cb, void *data,

@@ -95,8 +95,8 @@ static void tell_ready(struct dc_bus_nats *b)
     }
 }
 
-/* Live ones need no streams. */
-static void subs_resume(struct dc_bus_nats *b, bool only_live)
+/* Plain and live ones need no streams. */
+static void subs_resume(struct dc_bus_nats *b, bool only_plain)
 {
     struct dc_list all;
     dc_list_init(&all);
@@ -105,7 +105,7 @@ static void subs_resume(struct dc_bus_nats *b, bool only_live)
         struct dc_nats_sub *s = sub_of(all.next);
         dc_list_remove(&s->link);
         dc_list_push_back(&b->subs, &s->link);
-        if (s->is_live || !only_live) {
+        if (s->stream == NULL || !only_plain) {
             dc_nats_sub_resume(s);
         }
     }
@@ -137,6 +137,7 @@ static void on_up(void *data, const char *server)
     dc_nats_api_up(b);
     dc_nats_streams_check(b);
     subs_resume(b, true);
+    dc_nats_stir(b); /* what waits for the connection alone */
 }
 
 static void on_down(void *data, const char *reason)
@@ -313,6 +314,12 @@ static enum dc_status nats_publish(struct dc_bus *bus, struct dc_slice subject, 
     return st;
 }
 
+static enum dc_status nats_say(struct dc_bus *bus, struct dc_slice subject, struct dc_slice payload)
+{
+    struct dc_bus_nats *b = nats_of(bus);
+    return b->is_closing ? DC_CLOSED : dc_nats_outgoing_say(b, subject, payload);
+}
+
 static enum dc_status nats_forget(struct dc_bus *bus, const struct dc_bus_stream *stream,
                                   struct dc_slice subject)
 {
@@ -352,7 +359,7 @@ static void nats_on_ready(struct dc_bus *bus, void (*ready)(void *data, const st
 }
 
 static const struct dc_bus_backend nats_backend = {
-    nats_close,          nats_publish, nats_subscribe, dc_nats_sub_unsubscribe,
+    nats_close,          nats_publish, nats_say,      nats_subscribe, dc_nats_sub_unsubscribe,
     dc_nats_durable_ack, nats_forget,  nats_on_ready,
 };
 

@@ -25,6 +25,7 @@ struct dc_nats_entry {
     enum dc_nats_entry_kind kind;
     enum entry_state state;
     bool is_plain;    /* message: of no stream */
+    bool is_said;     /* plain: waits for the connection alone (dc_bus_say) */
     bool has_own_id;  /* message: its id is the caller's, and means something to the stream */
     bool was_sent;    /* at least once */
     bool is_refused;  /* the last time it was sent the server would not have it now */
@@ -124,6 +125,7 @@ static void entry_free(struct dc_nats_entry *e)
 {
     struct dc_bus_nats *b = e->nats;
     unsend(e);
+    b->n_said -= e->is_said && e->state != DONE;
     if (b->unsent == &e->link) {
         b->unsent = e->link.next;
     }
@@ -146,6 +148,7 @@ static void settle(struct dc_nats_entry *e, const struct dc_error *err, uint64_t
     if (e->state == SENT) {
         e->nats->n_in_flight[e->kind]--;
     }
+    e->nats->n_said -= e->is_said && e->state != DONE;
     e->state = DONE;
     e->err = *err;
     e->sequence = sequence;
@@ -294,6 +297,20 @@ static void send_one(struct dc_nats_entry *e)
     }
 }
 
+/* Those that wait for the connection alone.  They are there only after it was down or full. */
+static void send_said(struct dc_bus_nats *b)
+{
+    DC_LIST_FOREACH (it, &b->outgoing) {
+        struct dc_nats_entry *e = entry_of(it);
+        if (b->n_said == 0 || !dc_nats_link_is_up(b->link) || dc_nats_link_is_full(b->link)) {
+            return;
+        }
+        if (e->is_said && e->state == WAITING) {
+            send_message(e);
+        }
+    }
+}
+
 /* Their callbacks; the messages stay. */
 static void tell_canceled(struct dc_bus_nats *b)
 {
@@ -318,6 +335,7 @@ void dc_nats_outgoing_pump(struct dc_bus_nats *b)
     if (b->has_canceled) {
         tell_canceled(b);
     }
+    send_said(b);
     (void)finish(b); /* makes room in the window */
     while (!b->is_closing && b->unsent != &b->outgoing) {
         struct dc_nats_entry *e = entry_of(b->unsent);
@@ -483,6 +501,28 @@ enum dc_status dc_nats_outgoing_publish(struct dc_bus_nats *b, const struct dc_b
     b->outgoing_bytes += payload.len;
     *op = cb == NULL ? NULL : &e->op;
     return DC_OK;
+}
+
+enum dc_status dc_nats_outgoing_say(struct dc_bus_nats *b, struct dc_slice subject,
+                                    struct dc_slice payload)
+{
+    struct dc_op *none = NULL;
+    if (b->n_said == 0 && dc_nats_link_is_up(b->link) && !dc_nats_link_is_full(b->link)) {
+        struct dc_blob *copy = payload.len == 0 ? NULL : dc_blob_copy(payload);
+        if (copy == NULL && payload.len > 0) {
+            return DC_NO_MEMORY;
+        }
+        dc_nats_link_publish(b->link, subject, DC_SLICE_NULL, DC_SLICE_NULL, copy);
+        dc_blob_unref(copy);
+        return DC_OK;
+    }
+    enum dc_status st =
+        dc_nats_outgoing_publish(b, NULL, subject, DC_SLICE_NULL, payload, NULL, NULL, &none);
+    if (st == DC_OK) {
+        entry_of(b->outgoing.prev)->is_said = true;
+        b->n_said++;
+    }
+    return st;
 }
 
 enum dc_status dc_nats_outgoing_forget(struct dc_bus_nats *b, const struct dc_bus_stream *stream,

@@ -134,6 +134,7 @@ struct dc_bus_nats {
     struct dc_list outgoing;     /* struct dc_nats_entry, in the order of publishing */
     struct dc_list *unsent;      /* the first one that may be waiting; &outgoing: none */
     struct dc_nats_entry **sent; /* DC_NATS_WINDOW_MESSAGES of them, by number */
+    size_t n_said;               /* of them, those that wait for the connection alone */
     size_t n_outgoing, outgoing_bytes;
     bool has_canceled;     /* somebody is to be told */
     size_t n_in_flight[3]; /* by enum dc_nats_entry_kind */
@@ -193,6 +194,8 @@ void dc_nats_stream_seen(struct dc_nats_stream *s, const json_t *info);
 enum dc_nats_entry_kind { DC_NATS_ENTRY_MESSAGE, DC_NATS_ENTRY_FORGET, DC_NATS_ENTRY_SUB };
 void dc_nats_outgoing_init(struct dc_bus_nats *b);
 void dc_nats_outgoing_free(struct dc_bus_nats *b);
+enum dc_status dc_nats_outgoing_say(struct dc_bus_nats *b, struct dc_slice subject,
+                                    struct dc_slice payload);
 enum dc_status dc_nats_outgoing_publish(struct dc_bus_nats *b, const struct dc_bus_stream *stream,
                                         struct dc_slice subject, struct dc_slice id,
                                         struct dc_slice payload, dc_bus_publish_cb cb, void *data,

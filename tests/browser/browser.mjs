@@ -138,7 +138,7 @@ export class Visitor {
         document
           .getAnimations()
           .filter((animation) => animation.effect?.getTiming().iterations !== Infinity)
-          .map((animation) => animation.finished),
+          .map((animation) => animation.finished.catch(() => {})), // cancelled is over, too
       ),
     );
     const { violations } = await new AxeBuilder({ page: this.page })

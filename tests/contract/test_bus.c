@@ -27,6 +27,29 @@ static void plain_messages_reach_who_listens_now_in_order(void **state)
     dc_bus_unsubscribe(NULL);
 }
 
+static void what_is_said_is_plain_and_in_order(void **state)
+{
+    struct rig *g = *state;
+    struct listener l = {.g = g};
+    char *large = dc_calloc(1, DC_BUS_PAYLOAD_MAX_BYTES + 1);
+    listen_to(&l, "plain.*", DC_BUS_NEW);
+    publish(g, "plain.a", "0");
+    until(g, &l.n, 1);
+    for (char number = '1'; number <= '9'; number++) {
+        assert_int_equal(dc_bus_say(g->bus, DC_S("plain.a"), dc_slice_make(&number, 1)), DC_OK);
+    }
+    assert_int_equal(dc_bus_say(g->bus, DC_S("plain.b"), DC_SLICE_NULL), DC_OK);
+    assert_int_equal(dc_bus_say(g->bus, DC_S("all.a"), DC_S("x")), DC_INVALID);
+    assert_int_equal(dc_bus_say(g->bus, DC_S("plain.*"), DC_S("x")), DC_INVALID);
+    assert_int_equal(
+        dc_bus_say(g->bus, DC_S("plain.a"), dc_slice_make(large, DC_BUS_PAYLOAD_MAX_BYTES + 1)),
+        DC_TOO_LARGE);
+    dc_free(large);
+    expect(&l, "| plain.a=0 plain.a=1 plain.a=2 plain.a=3 plain.a=4 plain.a=5 plain.a=6 "
+               "plain.a=7 plain.a=8 plain.a=9 plain.b= ");
+    stop(&l);
+}
+
 static void everybody_who_matches_gets_a_message_once(void **state)
 {
     struct rig *g = *state;
@@ -510,6 +533,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(plain_messages_reach_who_listens_now_in_order),
+        TEST(what_is_said_is_plain_and_in_order),
         TEST(everybody_who_matches_gets_a_message_once),
         TEST(last_gives_the_newest_of_each_subject_then_what_is_new),
         TEST(last_of_one_subject_is_one_message),

@@ -599,6 +599,34 @@ static void a_stream_with_other_limits_is_not_touched(void **state)
     assert_non_null(strstr(g->ready.text, "NATS_REPLICAS"));
 }
 
+/* As after the loss of a server, while a cluster has no leader for a stream. */
+static void what_is_said_waits_for_no_stream(void **state)
+{
+    struct rig *g = *state;
+    struct listener l = {.g = g};
+    rig_open(g);
+    rig_await_ready(g);
+    listen_to(&l, "plain.*", DC_BUS_NEW);
+    publish(g, "plain.a", "0");
+    until(g, &l.n, 1);
+    dc_free(ask_server("$JS.API.STREAM.DELETE.T_SMALL", NULL));
+    dc_free(ask_server("$JS.API.STREAM.CREATE.T_SMALL",
+                       "{\"name\":\"T_SMALL\",\"subjects\":[\"small.*\"],\"storage\":\"file\","
+                       "\"retention\":\"limits\",\"max_bytes\":70000,\"num_replicas\":1}"));
+    server("restart", 0);
+    until(g, &l.n_interrupted, 1); /* it listens again, before the streams are as they should be */
+    publish(g, "plain.a", "in order");
+    assert_int_equal(dc_bus_say(g->bus, DC_S("plain.a"), DC_S("1")), DC_OK);
+    assert_int_equal(dc_bus_say(g->bus, DC_S("plain.a"), DC_S("2")), DC_OK);
+    until(g, &l.n, 3);
+    assert_int_equal(l.n, 3);
+    dc_free(ask_server("$JS.API.STREAM.DELETE.T_SMALL", NULL));
+    until(g, &l.n, 4);
+    assert_true(
+        dc_slice_ends(dc_strbuf_slice(&l.log), DC_S("plain.a=1 plain.a=2 plain.a=in order ")));
+    stop(&l);
+}
+
 static void a_stream_gains_the_subjects_that_are_new(void **state)
 {
     struct rig *g = *state;
@@ -728,6 +756,7 @@ int main(int argc, char **argv)
         BARE(a_token_is_no_password),
         BARE(a_server_without_tls_is_told_apart),
         BARE(a_stream_with_other_limits_is_not_touched),
+        BARE(what_is_said_waits_for_no_stream),
         BARE(a_stream_gains_the_subjects_that_are_new),
         BARE(a_consumer_that_cannot_be_made_holds_nobody_up),
         BARE(closing_is_possible_at_any_moment),

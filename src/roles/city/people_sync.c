@@ -116,8 +116,7 @@ static void publish_ask(struct dc_city_people *p, struct dc_slice room_id, bool 
     dc_jsonw_end(&w);
     p->asks->value++;
     if (!dc_strbuf_ok(&out) ||
-        dc_bus_publish(p->city->ctx->bus, DC_S(DC_PRESENCE_RESYNC), DC_SLICE_NULL,
-                       dc_strbuf_slice(&out), NULL, NULL, NULL) != DC_OK) {
+        dc_bus_say(p->city->ctx->bus, DC_S(DC_PRESENCE_RESYNC), dc_strbuf_slice(&out)) != DC_OK) {
         DC_LOG_DEBUG_EVENT(p->city->ctx->log, "city.resync_unasked",
                            DC_LF_Z("detail", "the bus takes nothing; it is asked again"));
     }

@@ -94,8 +94,7 @@ static enum dc_status tell(struct dc_city *city, const struct event *e)
     dc_jsonw_end(&w);
     enum dc_status st = DC_NO_MEMORY;
     if (dc_strbuf_ok(&out)) {
-        st = dc_bus_publish(city->ctx->bus, dc_slice_z(city->sessions->subject), DC_SLICE_NULL,
-                            dc_strbuf_slice(&out), NULL, NULL, NULL);
+        st = dc_bus_say(city->ctx->bus, dc_slice_z(city->sessions->subject), dc_strbuf_slice(&out));
     }
     note_told(city, st);
     dc_strbuf_free(&out);

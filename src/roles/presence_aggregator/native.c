@@ -210,7 +210,12 @@ static void ask(struct native *n, int64_t wait_ms)
     dc_jsonw_object(&w);
     dc_jsonw_key_text(&w, "from", dc_slice_z(n->a->holder));
     dc_jsonw_end(&w);
-    dc_agg_say(n->a, DC_S(DC_PRESENCE_ANNOUNCE), &out);
+    if (!dc_strbuf_ok(&out) ||
+        dc_bus_say(n->a->ctx->bus, DC_S(DC_PRESENCE_ANNOUNCE), dc_strbuf_slice(&out)) != DC_OK) {
+        DC_LOG_DEBUG_EVENT(n->a->ctx->log, "presence.unasked",
+                           DC_LF_Z("detail", "gateways are asked again when the bus is back"));
+    }
+    dc_strbuf_free(&out);
     int64_t until_ms = dc_agg_now_ms(n->a) + wait_ms;
     n->stale_until_ms = until_ms > n->stale_until_ms ? until_ms : n->stale_until_ms;
 }

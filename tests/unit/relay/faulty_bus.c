@@ -159,8 +159,17 @@ static void faulty_unsubscribe(struct dc_bus_sub *sub)
     dc_free(s);
 }
 
-static const struct dc_bus_backend faulty_backend = {
-    .publish = faulty_publish, .subscribe = faulty_subscribe, .unsubscribe = faulty_unsubscribe};
+static enum dc_status faulty_say(struct dc_bus *bus, struct dc_slice subject,
+                                 struct dc_slice payload)
+{
+    struct dc_op *none = NULL;
+    return faulty_publish(bus, subject, DC_SLICE_NULL, payload, NULL, NULL, &none);
+}
+
+static const struct dc_bus_backend faulty_backend = {.publish = faulty_publish,
+                                                     .say = faulty_say,
+                                                     .subscribe = faulty_subscribe,
+                                                     .unsubscribe = faulty_unsubscribe};
 
 struct faulty_bus *faulty_open(struct dc_loop *loop, struct dc_metrics *metrics)
 {

@@ -91,8 +91,16 @@ static void loose_unsubscribe(struct dc_bus_sub *sub)
     dc_free(s);
 }
 
+static enum dc_status loose_say(struct dc_bus *bus, struct dc_slice subject,
+                                struct dc_slice payload)
+{
+    struct dc_op *none = NULL;
+    return loose_publish(bus, subject, DC_SLICE_NULL, payload, NULL, NULL, &none);
+}
+
 static const struct dc_bus_backend backend = {
     .publish = loose_publish,
+    .say = loose_say,
     .subscribe = loose_subscribe,
     .unsubscribe = loose_unsubscribe,
     .forget = loose_forget,
