@@ -98,7 +98,8 @@ DC_MUST_USE enum dc_status dc_bus_publish(struct dc_bus *bus, struct dc_slice su
 
 /* A plain subject, fire and forget, past everything of this process that waits for a stream: one of
  * a cluster may be without a leader for some seconds, and leases end meanwhile.  In order among
- * themselves; it waits only for a connection.  A stream's subject is DC_INVALID; the rest as
+ * themselves; it waits only for a connection, and for plain subscriptions of this process that have
+ * not begun (they may be there to hear the answer).  A stream's subject is DC_INVALID; the rest as
  * above. */
 DC_MUST_USE enum dc_status dc_bus_say(struct dc_bus *bus, struct dc_slice subject,
                                       struct dc_slice payload);

@@ -24,7 +24,7 @@ struct dc_nats_entry {
     struct dc_bus_nats *nats;
     enum dc_nats_entry_kind kind;
     enum entry_state state;
-    bool is_plain;    /* message: of no stream */
+    bool is_plain;    /* message, subscription: of no stream */
     bool is_said;     /* plain: waits for the connection alone (dc_bus_say) */
     bool has_own_id;  /* message: its id is the caller's, and means something to the stream */
     bool was_sent;    /* at least once */
@@ -126,6 +126,7 @@ static void entry_free(struct dc_nats_entry *e)
     struct dc_bus_nats *b = e->nats;
     unsend(e);
     b->n_said -= e->is_said && e->state != DONE;
+    b->n_plain_subs -= e->kind == DC_NATS_ENTRY_SUB && e->is_plain;
     if (b->unsent == &e->link) {
         b->unsent = e->link.next;
     }
@@ -297,12 +298,19 @@ static void send_one(struct dc_nats_entry *e)
     }
 }
 
+/* What is said may go now.  A plain subscription that has not begun is not passed: it may be there
+ * to hear the answer. */
+static bool may_say(const struct dc_bus_nats *b)
+{
+    return b->n_plain_subs == 0 && dc_nats_link_is_up(b->link) && !dc_nats_link_is_full(b->link);
+}
+
 /* Those that wait for the connection alone.  They are there only after it was down or full. */
 static void send_said(struct dc_bus_nats *b)
 {
     DC_LIST_FOREACH (it, &b->outgoing) {
         struct dc_nats_entry *e = entry_of(it);
-        if (b->n_said == 0 || !dc_nats_link_is_up(b->link) || dc_nats_link_is_full(b->link)) {
+        if (b->n_said == 0 || !may_say(b)) {
             return;
         }
         if (e->is_said && e->state == WAITING) {
@@ -507,7 +515,7 @@ enum dc_status dc_nats_outgoing_say(struct dc_bus_nats *b, struct dc_slice subje
                                     struct dc_slice payload)
 {
     struct dc_op *none = NULL;
-    if (b->n_said == 0 && dc_nats_link_is_up(b->link) && !dc_nats_link_is_full(b->link)) {
+    if (b->n_said == 0 && may_say(b)) {
         struct dc_blob *copy = payload.len == 0 ? NULL : dc_blob_copy(payload);
         if (copy == NULL && payload.len > 0) {
             return DC_NO_MEMORY;
@@ -539,6 +547,8 @@ void dc_nats_outgoing_sub(struct dc_bus_nats *b, struct dc_nats_sub *s)
 {
     struct dc_nats_entry *e = entry_push(b, DC_NATS_ENTRY_SUB, DC_SLICE_NULL, DC_SLICE_NULL);
     e->sub = s;
+    e->is_plain = s->stream == NULL;
+    b->n_plain_subs += e->is_plain;
     s->entry = e;
 }
 

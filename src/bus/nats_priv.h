@@ -134,6 +134,7 @@ struct dc_bus_nats {
     struct dc_list outgoing;     /* struct dc_nats_entry, in the order of publishing */
     struct dc_list *unsent;      /* the first one that may be waiting; &outgoing: none */
     struct dc_nats_entry **sent; /* DC_NATS_WINDOW_MESSAGES of them, by number */
+    size_t n_plain_subs;         /* in outgoing: have not begun */
     size_t n_said;               /* of them, those that wait for the connection alone */
     size_t n_outgoing, outgoing_bytes;
     bool has_canceled;     /* somebody is to be told */
