@@ -321,3 +321,13 @@ void control(const char *action)
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
+
+void until_it_works(struct rig *g)
+{
+    enum dc_status st = try_set(g, "works", "yes");
+    while (st != DC_OK) {
+        assert_true(st == DC_UNAVAILABLE || st == DC_TIMEOUT);
+        st = try_set(g, "works", "yes");
+    }
+    assert_int_equal(dc_health_overall(g->health), DC_HEALTH_OK);
+}

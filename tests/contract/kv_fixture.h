@@ -72,6 +72,9 @@ enum dc_status wait_all(struct rig *g);
 enum dc_status set(struct rig *g, const char *key, const char *value, uint64_t ttl_ms);
 /* Without waiting or asserting. */
 enum dc_status try_set(struct rig *g, const char *key, const char *value);
+/* Turns the loop until a call succeeds; all before it must be refused as by a server that is away.
+ */
+void until_it_works(struct rig *g);
 const char *get(struct rig *g, const char *key);
 int64_t delete_key(struct rig *g, const char *key);
 enum dc_status acquire(struct rig *g, const char *name, const char *holder, uint64_t ttl_ms);

@@ -39,18 +39,6 @@ static bool is_degraded(const struct rig *g)
     return dc_health_overall(g->health) == DC_HEALTH_DEGRADED;
 }
 
-/* Turns the loop until a call succeeds; all before it must be refused as by a server that is away.
- */
-static void until_it_works(struct rig *g)
-{
-    enum dc_status st = try_set(g, "works", "yes");
-    while (st != DC_OK) {
-        assert_true(st == DC_UNAVAILABLE || st == DC_TIMEOUT);
-        st = try_set(g, "works", "yes");
-    }
-    assert_int_equal(dc_health_overall(g->health), DC_HEALTH_OK);
-}
-
 static void until_degraded(struct rig *g)
 {
     while (!is_degraded(g)) {

@@ -310,16 +310,6 @@ static void wait_for_replica(const struct city *c, size_t i)
     redisFree(admin_of);
 }
 
-static void until_it_works(struct rig *g)
-{
-    enum dc_status st = try_set(g, "works", "yes");
-    while (st != DC_OK) {
-        assert_true(st == DC_UNAVAILABLE || st == DC_TIMEOUT);
-        st = try_set(g, "works", "yes");
-    }
-    assert_int_equal(dc_health_overall(g->health), DC_HEALTH_OK);
-}
-
 static void the_master_is_found_and_followed_when_it_dies(void **state)
 {
     struct city *c = *state;

@@ -71,16 +71,6 @@ static void expect_config(struct rig *g, const char *reason)
     rig_close(g);
 }
 
-static void until_it_works(struct rig *g)
-{
-    enum dc_status st = try_set(g, "works", "yes");
-    while (st != DC_OK) {
-        assert_true(st == DC_UNAVAILABLE || st == DC_TIMEOUT);
-        st = try_set(g, "works", "yes");
-    }
-    assert_int_equal(dc_health_overall(g->health), DC_HEALTH_OK);
-}
-
 /* --- a good server --- */
 
 static void a_trusted_server_is_used_and_after_a_restart_again(void **state)

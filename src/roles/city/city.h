@@ -1,7 +1,7 @@
 /* city-service: rooms, messages, feed, their sockets, and the presence gateway to browsers
  * (specs/city-backend §4-5, global-presence §6).  What the files of this role share.
  *
- * One message: routes_messages.c or stream_room.c (validate) -> messages.c (one batch by repo.c) ->
+ * One message: routes_messages.c or stream_room.c (validate) -> messages.c (a batch of the repo) ->
  * commit -> acknowledged; by the relay (src/relay) on the bus as city.chat.<room> -> chat.c -> the
  * room's LOG topic -> sockets.
  * One heartbeat: stream_presence.c -> sessions.c (kv lease key, city.session on the bus) -> the

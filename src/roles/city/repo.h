@@ -1,5 +1,5 @@
-/* The SQL of city-service: every statement of this role is in repo.c (and matrix_repo.c), as
- * batches for db.h and readers of their rows. */
+/* The SQL of city-service: every statement of this role is in repo.c (rooms), repo_messages.c
+ * (messages, feed) and matrix_repo.c, as batches for db.h and readers of their rows. */
 #ifndef DC_ROLES_CITY_REPO_H
 #define DC_ROLES_CITY_REPO_H
 
