@@ -1,31 +1,15 @@
 // What stands between Synapse and the gateway in tests: Synapse needs the address of the gateway before either is
 // started. It hands everything on, and can lose answers or repeat transactions.
-import { once } from 'node:events';
 import http from 'node:http';
+import { Between } from './between.mjs';
 
-export class Push {
-  #server;
-
+export class Push extends Between {
   constructor() {
+    super();
     this.target = null; // http://127.0.0.1:PORT of the gateway
     this.transactions = []; // {id, body, status}, as they came
     this.loses = 0; // answers to transactions that do not arrive
     this.repeats = false; // each transaction is delivered twice
-  }
-
-  async listen() {
-    this.#server = http.createServer((request, response) => this.#take(request, response));
-    this.#server.listen(0, '127.0.0.1');
-    await once(this.#server, 'listening');
-    this.url = `http://127.0.0.1:${this.#server.address().port}`;
-    return this;
-  }
-
-  async close() {
-    const closed = once(this.#server, 'close');
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await closed;
   }
 
   #hand(request, body) {
@@ -44,7 +28,7 @@ export class Push {
     });
   }
 
-  async #take(request, response) {
+  async take(request, response) {
     const pieces = [];
     for await (const piece of request) {
       pieces.push(piece);
