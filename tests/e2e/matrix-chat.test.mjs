@@ -57,12 +57,16 @@ async function newRoom(rig, user) {
   return room;
 }
 
-/** Pushes by the client that knows openapi.yaml. */
-function push(rig, events, { id = rig.homeserver.nextTransaction++, token = HS_TOKEN, body } = {}) {
-  return rig.internal.request('PUT', `/_matrix/app/v1/transactions/${id}`, {
+/** Pushes by the client that knows openapi.yaml. Only what has been taken has used up its number. */
+async function push(rig, events, { id = rig.homeserver.nextTransaction, token = HS_TOKEN, body } = {}) {
+  const response = await rig.internal.request('PUT', `/_matrix/app/v1/transactions/${id}`, {
     headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
     body: body ?? JSON.stringify({ events, ephemeral: [], 'de.sorunome.msc2409.to_device': [] }),
   });
+  if (response.status === 200) {
+    rig.homeserver.nextTransaction = id + 1;
+  }
+  return response;
 }
 
 async function pushed(rig, events, options) {
@@ -109,7 +113,7 @@ describe('from Matrix', () => {
     const socket = await openRoom(rig.server, room.slug, user);
     closing(t, socket);
     const event = text(rig, room, ADA, 'Привіт, місто!');
-    for (const id of ['1', '1', '7']) { // Synapse repeats, and begins its ids anew
+    for (const id of [7, 7, 1]) { // Synapse repeats, and begins its ids anew
       await pushed(rig, [event], { id });
     }
     const frame = await socket.nextFrame((f) => f.event === 'room.message');
@@ -314,6 +318,42 @@ describe('from Matrix', () => {
     assert.match((await until('unreached')).checks.matrix.detail, /does not reach/);
     rig.homeserver.script.length = 0;
     assert.equal((await until('ok')).checks.matrix.status, 'ok');
+  });
+});
+
+describe('what the homeserver has left behind', () => {
+  const rig = useChat({ MATRIX_CHECK_INTERVAL_MS: 600000 });
+
+  test('is asked for, and comes in its place', async () => {
+    const room = await newRoom(rig, person(rig));
+    const ahead = 'daarion_matrix_transactions_total{outcome="ahead"}';
+    const say = (body) => [text(rig, room, ADA, body)];
+    const refused = async (events, id) => {
+      const pings = rig.homeserver.asked(/ping/).length;
+      const response = await push(rig, events, { id });
+      assert.equal(response.status, 503);
+      assert.equal(response.json.errcode, 'M_UNKNOWN');
+      await rig.homeserver.waitFor(/ping/, pings + 1); // by which it tries again at once
+    };
+    await pushed(rig, say('перше'), { id: 100 });
+    const before = await counter(rig, ahead);
+    const second = say('друге');
+    const third = say('третє');
+    await refused(third, 102);
+    await pushed(rig, second, { id: 101 });
+    await pushed(rig, third, { id: 102 });
+    assert.deepEqual(await bodies(rig, room), ['перше', 'друге', 'третє']);
+    const event = await rig.server.waitForEvent((entry) => entry.event === 'matrix.transaction_missing');
+    assert.deepEqual([event.after, event.before], [100, 102]);
+    // A number that never was is asked for once; and three times in a row are enough.
+    const never = [say('a'), say('b'), say('c'), say('d')];
+    for (const [i, events] of never.slice(0, 3).entries()) {
+      await refused(events, 104 + 2 * i);
+      await pushed(rig, events, { id: 104 + 2 * i });
+    }
+    await pushed(rig, never[3], { id: 110 });
+    assert.deepEqual(await bodies(rig, room), ['перше', 'друге', 'третє', 'a', 'b', 'c', 'd']);
+    assert.equal(await counter(rig, ahead) - before, 4);
   });
 });
 

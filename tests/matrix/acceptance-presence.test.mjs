@@ -14,6 +14,7 @@ import {
   MatrixCity, NO_LIMITS, Resident, STEADY,
 } from './support/residents.mjs';
 import { Synapse } from './support/synapse.mjs';
+import { until } from './support/until.mjs';
 
 let synapse;
 let nats;
@@ -60,13 +61,10 @@ test('matrix-presence-aggregator запущений і синхронізуєт�
   }, temporaryDirectory(), { args: ['matrix-presence-aggregator'] });
   await aggregator.start();
   const client = new Client(aggregator.internalUrl);
-  for (;;) { // the suite's own limit of time ends it
-    const status = await client.ok('GET', '/status', undefined, { headers: internalHeaders });
+  await until('an aggregator that listens in all rooms', () => client.ok('GET', '/status', undefined, { headers: internalHeaders }), (status) => {
     const matrix = status.sources.find((source) => source.name === 'matrix');
-    if (status.sync_running && matrix.state === 'fresh' && matrix.rooms === 3 && matrix.rooms_unknown === 0) {
-      break;
-    }
-  }
+    return status.sync_running && matrix.state === 'fresh' && matrix.rooms === 3 && matrix.rooms_unknown === 0;
+  });
   const health = await fetch(`${aggregator.internalUrl}/health`); // the city's path too, so no client of the contract
   assert.equal((await health.json()).status, 'healthy');
 });
@@ -126,7 +124,7 @@ test('another aggregator takes over from one that is killed, and nobody is offli
   const lead = async (client, target) => (await client.ok('GET', target, undefined, { headers: internalHeaders })).role;
   const alone = new Client(aggregator.internalUrl);
   await city.server.stop();
-  while (await lead(alone, '/status') !== 'leader');
+  await until('another leader', () => lead(alone, '/status'), (role) => role === 'leader');
   await city.server.start();
   await city.listening();
   assert.equal(await lead(city.internal, '/internal/presence/status'), 'standby');

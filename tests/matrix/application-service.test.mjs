@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { assertError } from '../e2e/support/http.mjs';
 import { Gateway } from './support/gateway.mjs';
 import { Synapse } from './support/synapse.mjs';
+import { until } from './support/until.mjs';
 
 const encode = encodeURIComponent;
 let synapse;
@@ -82,10 +83,8 @@ describe('rooms', () => {
     await gateway.server.kill();
     await lost;
     await synapse.control('resume');
-    let room;
-    while (room === undefined) { // Synapse goes on with what it was asked
-      room = await synapse.roomOf(alias('crash'));
-    }
+    // Synapse goes on with what it was asked.
+    const room = await until('the room', () => synapse.roomOf(alias('crash')));
     await gateway.server.start();
     const found = await gateway.create('crash');
     assert.equal(found.status, 200, found.text);

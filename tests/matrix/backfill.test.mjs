@@ -4,12 +4,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import readline from 'node:readline';
 import { after, before, test } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
 import { person } from '../e2e/support/city.mjs';
 import { Client } from '../e2e/support/http.mjs';
 import { binary, childEnvironment, INTERNAL_KEY, runBinary } from '../e2e/support/server.mjs';
 import { Gateway } from './support/gateway.mjs';
 import { Synapse } from './support/synapse.mjs';
+import { until } from './support/until.mjs';
 
 const ROOMS = 1000;
 const AT_ONCE = 20;
@@ -104,9 +104,7 @@ test('killed in the middle and begun again, every room has one Matrix room, and 
   // The homeserver's list follows its events in their order: with the marker in it, it is whole.
   const marker = await synapse.ok('POST', '/_matrix/client/v3/createRoom', { token: synapse.adminToken, json: { room_alias_name: 'marker' } });
   await synapse.ok('PUT', `/_matrix/client/v3/rooms/${encode(marker.room_id)}/state/m.room.topic`, { token: synapse.adminToken, json: { topic: 'marker' } });
-  while ((await synapse.roomOf(`#marker:${synapse.serverName}`)).topic !== 'marker') {
-    await pause(100);
-  }
+  await until('the marker', () => synapse.roomOf(`#marker:${synapse.serverName}`), ({ topic }) => topic === 'marker');
   const [ours, listed] = [await cityRooms(), await synapseRooms()];
   const theirs = listed.filter((room) => room.room_id !== marker.room_id);
   assert.equal(theirs.length, listed.length - 1);

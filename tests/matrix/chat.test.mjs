@@ -15,6 +15,7 @@ import {
 } from './support/matrix-client.mjs';
 import { Push } from './support/push.mjs';
 import { Synapse } from './support/synapse.mjs';
+import { until } from './support/until.mjs';
 
 const encode = encodeURIComponent;
 const rig = {};
@@ -57,14 +58,9 @@ async function matrixPerson(name) {
   return openMatrixClient(rig.synapse, made.user_id, made.access_token, made.device_id);
 }
 
-/** Until the city's room has so many messages. */
-async function untilStored(room, count) {
-  for (;;) {
-    const history = await rig.api.history(room.slug);
-    if (history.length >= count) {
-      return history;
-    }
-  }
+/** Until the city's room has so many messages (of those that fit). */
+function untilStored(room, count, by = () => true) {
+  return until(`${count} messages stored`, () => rig.api.history(room.slug), (history) => history.filter(by).length >= count);
 }
 
 async function newRoom(user) {
@@ -98,14 +94,9 @@ async function timeline(room) {
   }
 }
 
-/** Until Synapse has so many messages in the room. */
-async function untilSaid(room, count) {
-  for (;;) {
-    const said = await timeline(room);
-    if (said.length >= count) {
-      return said;
-    }
-  }
+/** Until Synapse has so many messages in the room (of those that fit). */
+function untilSaid(room, count, by = () => true) {
+  return until(`${count} messages in Synapse`, () => timeline(room), (events) => events.filter(by).length >= count);
 }
 
 describe('a conversation', () => {
@@ -244,21 +235,38 @@ describe('each once', () => {
     }
     await chatter;
     await ada.sendTextMessage(room.matrix_room_id, 'кінець');
-    let history;
-    do {
-      history = await untilStored(room, 1);
-    } while (history.filter((message) => message.author_user_id !== user.id).length < 41);
-    const fromCity = history.filter((message) => message.author_user_id === user.id).map((message) => message.body);
-    let events;
-    do {
-      events = await timeline(room);
-    } while (events.filter(([sender]) => sender !== ada.getUserId()).length < fromCity.length);
-    assert.deepEqual(said(history.filter((message) => message.author_user_id !== user.id)), [...sent.matrix, 'кінець']);
-    assert.deepEqual(events.filter(([sender]) => sender !== ada.getUserId()).map(([, body]) => body), fromCity);
+    const byAda = (message) => message.author_user_id === ada.getUserId();
+    const history = await untilStored(room, 41, byAda);
+    const fromCity = said(history.filter((message) => !byAda(message)));
+    const byResident = ([sender]) => sender !== ada.getUserId();
+    const events = await untilSaid(room, fromCity.length, byResident);
+    assert.deepEqual(said(history.filter(byAda)), [...sent.matrix, 'кінець']);
+    assert.deepEqual(events.filter(byResident).map(([, body]) => body), fromCity);
     assert.equal(new Set(fromCity).size, fromCity.length);
     for (const body of sent.city) { // acknowledged
       assert.ok(fromCity.includes(body), body);
     }
+  });
+
+  test('in order, when people speak in the moment in which Synapse has caught up', async (t) => {
+    const { room, ada } = await talk();
+    const speakers = [ada, await matrixPerson('Bob'), await matrixPerson('Cleo')];
+    await Promise.all(speakers.slice(1).map((client) => client.joinRoom(room.matrix_room_id)));
+    const rounds = 12;
+    const each = 5;
+    for (let round = 0; round < rounds; round += 1) {
+      rig.push.loses = 1; // it has to repeat, and stores what is said meanwhile
+      await Promise.all(speakers.map(async (client, who) => {
+        for (let i = 0; i < each; i += 1) {
+          await client.sendTextMessage(room.matrix_room_id, `${who}:${round * each + i}`);
+        }
+      }));
+    }
+    await ada.sendTextMessage(room.matrix_room_id, 'кінець');
+    const bodies = said(await untilStored(room, speakers.length * rounds * each + 1));
+    assert.deepEqual(bodies, (await timeline(room)).map(([, body]) => body));
+    const metrics = await rig.internal.get('/metrics');
+    t.diagnostic(metrics.text.match(/^daarion_matrix_transactions_total.*ahead.*$/m)[0]);
   });
 
   test('when Synapse is stopped meanwhile: it hears later, in order', async () => {

@@ -1,13 +1,13 @@
 // Presence goes both ways: what the homeserver says of people whom the city has told it of is not taken for news.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
 import { closing, internalHeaders, person } from '../e2e/support/city.mjs';
 import { goOnline, openPresence } from '../e2e/support/sockets.mjs';
 import {
   MatrixCity, NO_LIMITS, Resident, STEADY,
 } from './support/residents.mjs';
 import { Synapse } from './support/synapse.mjs';
+import { until } from './support/until.mjs';
 
 const encode = encodeURIComponent;
 let synapse;
@@ -40,11 +40,7 @@ async function seen(user) {
   return (await synapse.ok('GET', path, { token: synapse.adminToken })).presence;
 }
 
-async function untilSeen(user, presence) {
-  while (await seen(user) !== presence) {
-    await pause(50);
-  }
-}
+const untilSeen = (user, presence) => until(`${user.client.id} ${presence}`, () => seen(user), (word) => word === presence);
 
 async function watch(t) {
   const socket = await openPresence(city.server, person(city), { mode: 'heartbeat' });
@@ -68,9 +64,7 @@ test('who closes his page is gone for good; who has another Matrix client is her
   await Promise.all(pages.map((socket) => socket.close()));
   await watcher.nextFrame(update(both, 'offline'));
   await watcher.nextFrame(update(both, 'online'), 20_000); // once our own word has died away
-  while (words(watcher, alone).length < 2) {
-    await pause(50);
-  }
+  await until('both words', () => words(watcher, alone), ({ length }) => length >= 2);
   await untilSeen(alone, 'offline');
   assert.deepEqual(words(watcher, alone), ['online', 'offline']);
   assert.deepEqual(words(watcher, both), ['online', 'offline', 'online']);

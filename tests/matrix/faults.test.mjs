@@ -12,6 +12,7 @@ import {
   MatrixCity, NO_LIMITS, Resident, STEADY,
 } from './support/residents.mjs';
 import { Synapse } from './support/synapse.mjs';
+import { until } from './support/until.mjs';
 
 const PEOPLE = 12;
 const STAYING = 8; // the others come and go
@@ -118,6 +119,8 @@ async function leaderOf(client, target) {
   return (await client.ok('GET', target, undefined, { headers: internalHeaders })).role;
 }
 
+const untilLeads = (client) => until('another leader', () => leaderOf(client, '/status'), (role) => role === 'leader');
+
 describe('counts are the truth again, and nobody who stays has gone', { concurrency: 1 }, () => {
   test('when NATS is killed and comes back, with people coming and going meanwhile', async (t) => {
     const watcher = await Watcher.open(t);
@@ -135,7 +138,7 @@ describe('counts are the truth again, and nobody who stays has gone', { concurre
     // Whoever leads is to be the process that can be spared.
     const alone = new Client(second.internalUrl);
     await city.server.stop();
-    while (await leaderOf(alone, '/status') !== 'leader');
+    await untilLeads(alone);
     await city.server.start();
     await city.listening();
     const watcher = await Watcher.open(t);
@@ -154,7 +157,7 @@ describe('counts are the truth again, and nobody who stays has gone', { concurre
     await before.until(PEOPLE);
     const alone = new Client(second.internalUrl);
     await city.server.kill();
-    while (await leaderOf(alone, '/status') !== 'leader');
+    await untilLeads(alone);
     await comeAndGo('offline');
     await city.server.start();
     const watcher = await Watcher.open(t);

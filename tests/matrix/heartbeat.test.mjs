@@ -1,16 +1,15 @@
 // The browser's heartbeat as a real Synapse hears it: what a Matrix user sees who shares a room.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
 import { closing } from '../e2e/support/city.mjs';
 import { Client } from '../e2e/support/http.mjs';
 import { goOnline } from '../e2e/support/sockets.mjs';
 import { makeUser } from '../e2e/support/tokens.mjs';
 import { Gateway } from './support/gateway.mjs';
 import { Synapse } from './support/synapse.mjs';
+import { until } from './support/until.mjs';
 
 const encode = encodeURIComponent;
-const POLL_MS = 50;
 const BEAT_MS = 10000; // well within PRESENCE_LEASE_MS
 // A homeserver that forgets soon who is not renewed (after last_active_granularity and some seconds; renewals
 // come after 20 s), and lets many people join at once.
@@ -63,10 +62,8 @@ class City {
     return (await synapse.ok('GET', path, { token: synapse.adminToken })).presence;
   }
 
-  async untilSeen(user, presence) {
-    while (await this.seen(user) !== presence) {
-      await pause(POLL_MS);
-    }
+  untilSeen(user, presence) {
+    return until(`${user.matrix} ${presence}`, () => this.seen(user), (word) => word === presence);
   }
 
   async metric(name) {
@@ -87,10 +84,8 @@ class City {
     assert.ok(pushed >= count && pushed <= count + renewals, `${pushed} pushes, ${count} of them changes`);
   }
 
-  async untilPushed(outcome, count) {
-    while (await this.pushed(outcome) < count) {
-      await pause(POLL_MS);
-    }
+  untilPushed(outcome, count) {
+    return until(`${count} pushes: ${outcome}`, () => this.pushed(outcome), (pushed) => pushed >= count);
   }
 }
 City.rooms = 0;
@@ -154,16 +149,14 @@ describe('with the budget of a city', () => {
     // Told once, by nobody who repeats it: how long the homeserver remembers.
     const told = await city.gateway.post('presence/online', { user_id: reference.id });
     assert.equal(told.status, 200, told.text);
-    while (await city.seen(reference) !== 'offline') {
+    const seenMeanwhile = async (ask) => {
       assert.equal(await city.seen(stays), 'online');
-      await pause(POLL_MS);
-    }
+      return ask();
+    };
+    await until('who does not beat is forgotten', () => seenMeanwhile(() => city.seen(reference)), (word) => word === 'offline');
     assert.ok(await city.pushed('ok') >= 2, 'renewed meanwhile');
     const since = await city.pushed('ok');
-    while (await city.pushed('ok') === since) { // and for once more
-      assert.equal(await city.seen(stays), 'online');
-      await pause(POLL_MS);
-    }
+    await until('one more renewal', () => seenMeanwhile(() => city.pushed('ok')), (pushed) => pushed > since);
   });
 
   test('a guest without an account costs one look, and the homeserver nothing', async (t) => {

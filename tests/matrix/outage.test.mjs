@@ -5,6 +5,7 @@ import { internalHeaders, person } from '../e2e/support/city.mjs';
 import { assertError, Client } from '../e2e/support/http.mjs';
 import { startServer } from '../e2e/support/server.mjs';
 import { Synapse } from './support/synapse.mjs';
+import { until } from './support/until.mjs';
 
 let synapse;
 let server;
@@ -31,9 +32,7 @@ after(async () => {
 const alias = (slug) => `#city_${slug}:${synapse.serverName}`;
 const backfill = () => internal.ok('POST', '/internal/city/matrix/backfill', undefined, { headers: internalHeaders });
 
-async function untilHealth(word) {
-  while ((await internal.ok('GET', '/healthz')).synapse !== word); // the suite's own limit of time ends it
-}
+const untilHealth = (word) => until(`synapse ${word}`, () => internal.ok('GET', '/healthz'), ({ synapse: is }) => is === word);
 
 test('stopped: a room is refused and nothing is left behind; started: rooms are made, and backfill repairs', async () => {
   const user = person({ api });

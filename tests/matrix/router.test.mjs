@@ -10,6 +10,7 @@ import { INTERNAL_KEY, runBinary, startServer } from '../e2e/support/server.mjs'
 import { Gateway } from './support/gateway.mjs';
 import { MatrixCity } from './support/residents.mjs';
 import { Synapse } from './support/synapse.mjs';
+import { until } from './support/until.mjs';
 
 const SIZE = 10000;
 const encode = encodeURIComponent;
@@ -53,17 +54,18 @@ class Listener {
     return synapse.ok('GET', `/_matrix/client/v3/sync?set_presence=offline&timeout=${timeout}${since}`, { token: this.token });
   }
 
-  async until(user, presence) {
-    for (;;) {
-      const answer = await this.#sync(5000);
-      this.since = answer.next_batch;
-      for (const event of answer.presence?.events ?? []) {
-        this.heard.push([event.sender, event.content.presence]);
-      }
-      if (this.heard.some(([id, word]) => id === user && word === presence)) {
-        return;
-      }
+  async #listen() {
+    const answer = await this.#sync(5000);
+    this.since = answer.next_batch;
+    for (const event of answer.presence?.events ?? []) {
+      this.heard.push([event.sender, event.content.presence]);
     }
+    return this.heard;
+  }
+
+  until(user, presence) {
+    return until(`${user} ${presence}`, () => this.#listen(),
+      (heard) => heard.some(([id, word]) => id === user && word === presence));
   }
 }
 

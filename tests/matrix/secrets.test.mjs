@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
 import { Nats, Redis } from '../e2e/support/backends.mjs';
 import { closing, internalHeaders } from '../e2e/support/city.mjs';
 import { createDatabase, dumpTables } from '../e2e/support/database.mjs';
@@ -13,6 +12,7 @@ import { runBinary, Server, temporaryDirectory } from '../e2e/support/server.mjs
 import { goOnline } from '../e2e/support/sockets.mjs';
 import { makeUser } from '../e2e/support/tokens.mjs';
 import { Synapse } from './support/synapse.mjs';
+import { until } from './support/until.mjs';
 
 const skip = process.env.TEST_DATABASE_URL ? false : 'needs PostgreSQL: script/with-postgres npm test';
 const encode = encodeURIComponent;
@@ -97,9 +97,7 @@ test('the city works with the gateway as the one that knows', { skip }, async (t
     [() => socket.close(), 'offline'],
   ]) {
     await act();
-    while (await seen() !== presence) {
-      await pause(50);
-    }
+    await until(presence, seen, (word) => word === presence);
   }
   const filled = await ask('city-service', 'POST', '/internal/city/matrix/backfill', { headers: internalHeaders }, true);
   assert.equal(filled.json.failed, 0, filled.text);

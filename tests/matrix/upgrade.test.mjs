@@ -6,6 +6,7 @@ import { openPresence, openRoom } from '../e2e/support/sockets.mjs';
 import { Push } from './support/push.mjs';
 import { MatrixCity, NO_LIMITS, Resident } from './support/residents.mjs';
 import { Synapse } from './support/synapse.mjs';
+import { until } from './support/until.mjs';
 
 const encode = encodeURIComponent;
 let synapse;
@@ -37,16 +38,7 @@ async function upgrade(roomId) {
 }
 
 /** The city's row of a room, once it is another Matrix room. */
-async function untilMoved(slug, to) {
-  const deadline = performance.now() + 30_000;
-  for (;;) {
-    const room = await city.room(slug);
-    if (room.matrix_room_id === to) {
-      return room;
-    }
-    assert.ok(performance.now() < deadline, `${JSON.stringify(room)} instead of ${to}`);
-  }
-}
+const untilMoved = (slug, to) => until(`moved to ${to}`, () => city.room(slug), (room) => room.matrix_room_id === to);
 
 const messages = async (room) => (await synapse.ok('GET',
   `/_matrix/client/v3/rooms/${encode(room)}/messages?dir=b&limit=20`, { token: anna.token })).chunk
@@ -79,10 +71,7 @@ test('its tombstone is enough: chat goes both ways in the new room, and who is t
   const heard = await room.nextFrame((frame) => frame.event === 'room.message', 20_000);
   assert.deepEqual([heard.message.body, heard.message.author_user_id], ['тут', anna.id]);
   await olena.api.say('general', 'і я тут');
-  const deadline = performance.now() + 20_000;
-  while (!(await messages(fresh)).includes('і я тут')) {
-    assert.ok(performance.now() < deadline, 'the message has not reached the new room');
-  }
+  await until('the message in the new room', () => messages(fresh), (said) => said.includes('і я тут'));
   await anna.presence('offline');
   await counts(1);
 });

@@ -11,6 +11,7 @@
 #define DC_ROLES_MATRIX_GATEWAY_GATEWAY_H
 
 #include "matrix/matrix_calls.h"
+#include "matrix/matrix_order.h"
 #include "roles/role.h"
 
 #define DC_GATEWAY_MISCONFIGURED "matrix_misconfigured"
@@ -58,7 +59,7 @@ struct dc_gateway {
     enum dc_gateway_server server;
     struct dc_error server_error; /* why it is not connected */
     struct dc_health_check *health;
-    struct dc_timer check_timer;
+    struct dc_timer check_timer, push_timer;
     int64_t check_deadline_ms;
     bool is_checking, wants_admin;
     enum dc_gateway_push push;
@@ -75,8 +76,9 @@ struct dc_gateway {
     /* transactions.c */
     struct dc_peer *city; /* NULL: nobody may push, or the gateway is stopping */
     struct dc_gateway_names *names;
+    struct dc_matrix_order order; /* of what is pushed */
     struct dc_counter *events_messages, *events_empty, *events_encrypted, *events_odd;
-    struct dc_counter *transactions, *transactions_failed;
+    struct dc_counter *transactions, *transactions_failed, *transactions_ahead;
     struct dc_counter *rooms_created, *rooms_found, *accounts_created, *tokens_issued;
     struct dc_counter *messages_sent;
     /* role.c */
@@ -129,6 +131,8 @@ void dc_gateway_when_known(struct dc_gateway_flow *flow, bool needs_admin,
                            void (*resume)(struct dc_gateway_flow *flow));
 /* Something went wrong with the homeserver: look now, not at the next turn. */
 void dc_gateway_check_now(struct dc_gateway *g);
+/* Has the homeserver push again, in a moment, what it has just been refused. */
+void dc_gateway_push_again(struct dc_gateway *g);
 /* Who to act as. DC_UNAVAILABLE (matrix_unavailable, matrix_misconfigured) when there is nobody. */
 DC_MUST_USE enum dc_status dc_gateway_auth(const struct dc_gateway *g, struct dc_matrix_auth *auth,
                                            struct dc_error *err);

@@ -14,6 +14,9 @@
 #define HMAC_BYTES 32
 /* Letters of the secret's fingerprint in our administrator's name: a new secret, a new account. */
 #define FINGERPRINT_CHARS 8
+/* After a refusal the homeserver needs some 20 ms until it can be asked to try again; a ping that
+ * comes too early costs two seconds. */
+#define PUSH_AGAIN_MS 100
 
 /* --- settings --- */
 
@@ -297,15 +300,14 @@ static void on_pinged(void *data, enum dc_status st, const struct dc_matrix_answ
     dc_gateway_end(g);
 }
 
-/* With each check: a homeserver that could not push waits up to 8.5 minutes before it tries again,
- * but at once when it finds that we are here.  Not while it pushes: it would begin to repeat what
- * it is repeating already.  Nor before we listen. */
+/* A homeserver that could not push waits up to 8.5 minutes before it tries again, but at once when
+ * it finds that we are here.  Not while it pushes: it would begin to repeat what it is repeating
+ * already.  Nor before we listen. */
 static void ping(struct dc_gateway *g)
 {
-    bool is_heard = g->was_pushed || g->pushing > 0;
-    g->was_pushed = false;
-    if (is_heard || g->ctx->internal_url[0] == '\0' || g->push == DC_PUSH_OFF || g->is_pinging ||
-        g->is_stopping || g->server != DC_SERVER_CONNECTED || g->as.state != DC_CREDENTIAL_OK) {
+    if (g->pushing > 0 || g->ctx->internal_url[0] == '\0' || g->push == DC_PUSH_OFF ||
+        g->is_pinging || g->is_stopping || g->server != DC_SERVER_CONNECTED ||
+        g->as.state != DC_CREDENTIAL_OK) {
         return;
     }
     const struct dc_matrix_how how = {.auth = auth_of(&g->as),
@@ -319,6 +321,15 @@ static void ping(struct dc_gateway *g)
     }
 }
 
+static void ping_if_quiet(struct dc_gateway *g)
+{
+    bool is_quiet = !g->was_pushed;
+    g->was_pushed = false;
+    if (is_quiet) {
+        ping(g);
+    }
+}
+
 static void finish_check(struct dc_gateway *g)
 {
     struct dc_list waiters;
@@ -327,7 +338,7 @@ static void finish_check(struct dc_gateway *g)
     g->wants_admin = false;
     set_text(&g->password, DC_SLICE_NULL);
     tell_health(g);
-    ping(g);
+    ping_if_quiet(g);
     if (!g->is_stopping) {
         dc_timer_start(&g->check_timer, (uint64_t)g->ctx->settings->matrix_check_interval_ms, 0);
     }
@@ -628,14 +639,25 @@ static void on_check_timer(struct dc_timer *t)
     start_check(DC_CONTAINER_OF(t, struct dc_gateway, check_timer));
 }
 
-static void on_timer_closed(struct dc_timer *t)
+static void on_push_timer(struct dc_timer *t)
+{
+    ping(DC_CONTAINER_OF(t, struct dc_gateway, push_timer));
+}
+
+static void on_check_timer_closed(struct dc_timer *t)
 {
     dc_gateway_end(DC_CONTAINER_OF(t, struct dc_gateway, check_timer));
+}
+
+static void on_push_timer_closed(struct dc_timer *t)
+{
+    dc_gateway_end(DC_CONTAINER_OF(t, struct dc_gateway, push_timer));
 }
 
 void dc_gateway_session_start(struct dc_gateway *g)
 {
     dc_timer_init(g->ctx->loop, &g->check_timer, on_check_timer);
+    dc_timer_init(g->ctx->loop, &g->push_timer, on_push_timer);
     g->health = dc_health_add(g->ctx->health, "matrix", false);
     (void)dc_fail_code(&g->server_error, DC_UNAVAILABLE, "matrix_unavailable",
                        "the homeserver has not been reached yet");
@@ -653,7 +675,9 @@ void dc_gateway_session_start(struct dc_gateway *g)
 void dc_gateway_session_stop(struct dc_gateway *g)
 {
     dc_gateway_begin(g);
-    dc_timer_close(&g->check_timer, on_timer_closed);
+    dc_timer_close(&g->check_timer, on_check_timer_closed);
+    dc_gateway_begin(g);
+    dc_timer_close(&g->push_timer, on_push_timer_closed);
 }
 
 void dc_gateway_session_free(struct dc_gateway *g)
@@ -670,6 +694,13 @@ void dc_gateway_check_now(struct dc_gateway *g)
 {
     if (g->matrix != NULL) {
         start_check(g);
+    }
+}
+
+void dc_gateway_push_again(struct dc_gateway *g)
+{
+    if (!g->is_stopping) {
+        dc_timer_start(&g->push_timer, PUSH_AGAIN_MS, 0);
     }
 }
 

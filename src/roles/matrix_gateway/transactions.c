@@ -7,7 +7,8 @@
  *
  * Only when the city has stored all of it the homeserver is answered 200.  With any other answer it
  * sends the same again, later, and holds back what comes behind.  The city knows what it has by the
- * ids of the events: ids of transactions begin anew when the homeserver does. */
+ * ids of the events: ids of transactions begin anew when the homeserver does.  Those tell whether
+ * one was left behind (matrix_order.h). */
 #include "roles/matrix_gateway/transactions.h"
 #include "base/input.h"
 #include "base/mem.h"
@@ -41,6 +42,7 @@ struct item {
 
 struct push_flow {
     struct dc_gateway_flow flow;
+    struct dc_slice txn_id;
     struct dc_matrix_push cursor;
     struct dc_arena arena; /* of one piece */
     struct item items[PIECE_MAX_EVENTS];
@@ -106,6 +108,11 @@ static void end(struct push_flow *f, int http_status, const char *errcode_z, con
     clear_piece(f);
     dc_arena_free(&f->arena);
     g->pushing--;
+    if (http_status == 200) {
+        dc_matrix_order_taken(&g->order, f->txn_id);
+    } else {
+        dc_matrix_order_failed(&g->order);
+    }
     reply(f->flow.r, http_status, errcode_z, text_z);
     dc_gateway_end(g);
 }
@@ -496,10 +503,25 @@ static void next_piece(struct push_flow *f)
 
 /* --- routes --- */
 
+static void refuse_for_order(struct dc_gateway *g, struct dc_http_request *r)
+{
+    g->transactions_ahead->value++;
+    DC_LOG_INFO_EVENT(g->ctx->log, "matrix.transaction_missing", DC_LF_I("after", g->order.last),
+                      DC_LF_I("before", g->order.refused));
+    reply(r, 503, "M_UNKNOWN", "a transaction before this one has not come: again, in order");
+    dc_gateway_push_again(g);
+}
+
 static void put_transaction(void *ctx, struct dc_http_request *r)
 {
     struct dc_gateway *g = ctx;
+    struct dc_slice txn_id = dc_http_param(r, 0);
     if (!require_hs_token(g, r)) {
+        return;
+    }
+    g->was_pushed = true;
+    if (!dc_matrix_order_is_next(&g->order, txn_id)) {
+        refuse_for_order(g, r);
         return;
     }
     struct push_flow *f = dc_arena_calloc(dc_http_arena(r), 1, sizeof(*f));
@@ -509,11 +531,11 @@ static void put_transaction(void *ctx, struct dc_http_request *r)
     }
     f->flow.g = g;
     f->flow.r = r;
+    f->txn_id = txn_id;
     f->flow.deadline_ms = dc_loop_now(g->ctx->loop).ms + (int64_t)g->timeout_ms;
     dc_arena_init(&f->arena, 1024, 0);
     dc_gateway_begin(g);
     g->pushing++;
-    g->was_pushed = true;
     if (dc_matrix_push_open(dc_http_body(r), &f->cursor)) {
         next_piece(f);
     } else {
@@ -572,7 +594,10 @@ enum dc_status dc_gateway_transactions_open(struct dc_gateway *g, struct dc_erro
     g->transactions = dc_metrics_counter(m, transactions, "outcome=\"taken\"", transactions_help);
     g->transactions_failed =
         dc_metrics_counter(m, transactions, "outcome=\"failed\"", transactions_help);
+    g->transactions_ahead =
+        dc_metrics_counter(m, transactions, "outcome=\"ahead\"", transactions_help);
     g->names = dc_gateway_names_create(MAX_NAMES);
+    dc_matrix_order_init(&g->order);
     if (s->matrix_hs_token == NULL) {
         return DC_OK;
     }

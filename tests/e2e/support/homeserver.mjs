@@ -89,11 +89,11 @@ export class FakeHomeserver {
     return this.requests.filter((request) => match.test(request.line));
   }
 
-  /** Resolves with the first request that matches, also an earlier one. */
-  waitFor(match) {
+  /** Resolves with the first request that matches (of so many), also an earlier one. */
+  waitFor(match, count = 1) {
     return new Promise((resolve) => {
       const look = () => {
-        const found = this.requests.find((request) => match.test(request.line));
+        const found = this.asked(match)[count - 1];
         if (found) {
           this.waiters.delete(look);
           resolve(found);
@@ -127,16 +127,6 @@ export class FakeHomeserver {
       event_id: `$${randomBytes(24).toString('base64url')}`, room_id, sender, content, type: 'm.room.message',
       origin_server_ts: Date.now(), unsigned: { age: 5 }, ...more,
     };
-  }
-
-  /** Pushes events as a transaction: {status, json}. id: of the transaction. */
-  async push(events, { id = this.nextTransaction++, token = HS_TOKEN, text } = {}) {
-    const response = await fetch(`${this.pushUrl}/_matrix/app/v1/transactions/${id}`, {
-      method: 'PUT',
-      headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
-      body: text ?? JSON.stringify({ events }),
-    });
-    return { status: response.status, json: await response.json() };
   }
 
   addUser(id, more = {}) {

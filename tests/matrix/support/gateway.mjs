@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { internalHeaders } from '../../e2e/support/city.mjs';
 import { Client } from '../../e2e/support/http.mjs';
 import { startServer } from '../../e2e/support/server.mjs';
+import { until } from './until.mjs';
 
 export class Gateway {
   static async start(synapse, env) {
@@ -55,13 +56,8 @@ export class Gateway {
     return response.json;
   }
 
-  async untilHealth(fits) {
-    for (;;) {
-      const health = await this.client.ok('GET', '/healthz');
-      if (fits(health)) {
-        return health;
-      }
-    }
+  untilHealth(fits) {
+    return until('a health', () => this.client.ok('GET', '/healthz'), fits);
   }
 
   waits() {

@@ -1,6 +1,7 @@
 // matrix-js-sdk, which Element is made of, as people's Matrix client.
 import { once } from 'node:events';
 import * as sdk from 'matrix-js-sdk';
+import { until } from './until.mjs';
 
 // It tells the console everything that it does.
 for (const level of ['trace', 'debug', 'log', 'info', 'warn', 'error']) {
@@ -32,22 +33,20 @@ export async function openMatrixClient(synapse, userId, accessToken, deviceId) {
   return client;
 }
 
+function untilHeardIn(client, room, what, fits) {
+  const heard = () => [...(client.heard.get(room.matrix_room_id)?.values() ?? [])];
+  const next = () => once(client, 'heard', { signal: AbortSignal.timeout(1000) }).catch(() => {});
+  return until(what, heard, fits, next);
+}
+
 /** Until the client has heard so many messages in the room: [sender, body]. */
-export async function untilHeard(client, room, count) {
-  for (;;) {
-    const heard = [...(client.heard.get(room.matrix_room_id)?.values() ?? [])];
-    if (heard.length >= count) {
-      return heard;
-    }
-    await once(client, 'heard');
-  }
+export function untilHeard(client, room, count) {
+  return untilHeardIn(client, room, `${count} messages heard`, ({ length }) => length >= count);
 }
 
 /** Until the client has heard this. */
-export async function untilHears(client, room, body) {
-  while (![...(client.heard.get(room.matrix_room_id)?.values() ?? [])].some((entry) => entry[1] === body)) {
-    await once(client, 'heard');
-  }
+export function untilHears(client, room, body) {
+  return untilHeardIn(client, room, `"${body}" heard`, (heard) => heard.some((entry) => entry[1] === body));
 }
 
 export function closeMatrixClients() {

@@ -4,6 +4,7 @@ import { createHmac } from 'node:crypto';
 import { internalHeaders } from '../../e2e/support/city.mjs';
 import { Client } from '../../e2e/support/http.mjs';
 import { startServer } from '../../e2e/support/server.mjs';
+import { until } from './until.mjs';
 
 /** homeserver.yaml without the limits that would make tests wait. */
 export const NO_LIMITS = `
@@ -112,16 +113,9 @@ export class MatrixCity {
   }
 
   /** Asks until the status fits. */
-  async until(fits, timeoutMs = 30_000) {
-    const deadline = performance.now() + timeoutMs;
-    for (;;) {
-      const status = await this.status();
-      const matrix = status.sources.find((source) => source.name === 'matrix');
-      if (fits(matrix, status)) {
-        return matrix;
-      }
-      assert.ok(performance.now() < deadline, JSON.stringify(status));
-    }
+  async until(fits) {
+    const matrixOf = (status) => status.sources.find((source) => source.name === 'matrix');
+    return matrixOf(await until('a status', () => this.status(), (status) => fits(matrixOf(status), status)));
   }
 
   /** {id, slug, matrix_room_id, matrix_room_alias} */

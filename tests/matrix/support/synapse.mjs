@@ -8,6 +8,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { binary } from '../../e2e/support/server.mjs';
+import { until } from './until.mjs';
 
 const script = path.join(path.dirname(fileURLToPath(import.meta.url)), '../../../script/with-synapse');
 // Prints what it was given and waits until its input ends: so long the homeserver lives.
@@ -111,12 +112,8 @@ export class Synapse {
   }
 
   /** The same once Synapse has written up what the room is (its statistics lag behind its events). */
-  async describedRoomOf(alias) {
-    for (;;) {
-      const room = await this.roomOf(alias);
-      if (room && room.name !== null && room.canonical_alias !== null && room.topic !== null) {
-        return room;
-      }
-    }
+  describedRoomOf(alias) {
+    return until(`all of ${alias}`, () => this.roomOf(alias),
+      (room) => room && room.name !== null && room.canonical_alias !== null && room.topic !== null);
   }
 }
