@@ -73,7 +73,7 @@ function untilStoredAmongOthers(client, room, count, by = () => true) {
     await client.sendEvent(room.matrix_room_id, 'org.example.life', {});
     await pause(500);
   };
-  return until(`${count} messages stored`, () => rig.api.history(room.slug), (history) => history.filter(by).length >= count, next);
+  return until(`${count} messages stored`, () => rig.api.history(room.slug), (history) => history.filter(by).length >= count, { next });
 }
 
 async function newRoom(user) {

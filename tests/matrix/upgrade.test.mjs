@@ -38,7 +38,7 @@ async function upgrade(roomId) {
 }
 
 /** The city's row of a room, once it is another Matrix room. */
-const untilMoved = (slug, to) => until(`moved to ${to}`, () => city.room(slug), (room) => room.matrix_room_id === to);
+const untilMoved = (slug, to) => until(`moved to ${to}`, () => city.room(slug), (room) => room.matrix_room_id === to, { limitMs: 30_000 });
 
 const messages = async (room) => (await synapse.ok('GET',
   `/_matrix/client/v3/rooms/${encode(room)}/messages?dir=b&limit=20`, { token: anna.token })).chunk
@@ -71,7 +71,7 @@ test('its tombstone is enough: chat goes both ways in the new room, and who is t
   const heard = await room.nextFrame((frame) => frame.event === 'room.message', 20_000);
   assert.deepEqual([heard.message.body, heard.message.author_user_id], ['тут', anna.id]);
   await olena.api.say('general', 'і я тут');
-  await until('the message in the new room', () => messages(fresh), (said) => said.includes('і я тут'));
+  await until('the message in the new room', () => messages(fresh), (said) => said.includes('і я тут'), { limitMs: 20_000 });
   await anna.presence('offline');
   await counts(1);
 });

@@ -36,7 +36,7 @@ export async function openMatrixClient(synapse, userId, accessToken, deviceId) {
 function untilHeardIn(client, room, what, fits) {
   const heard = () => [...(client.heard.get(room.matrix_room_id)?.values() ?? [])];
   const next = () => once(client, 'heard', { signal: AbortSignal.timeout(1000) }).catch(() => {});
-  return until(what, heard, fits, next);
+  return until(what, heard, fits, { next });
 }
 
 /** Until the client has heard so many messages in the room: [sender, body]. */

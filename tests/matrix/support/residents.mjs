@@ -115,7 +115,7 @@ export class MatrixCity {
   /** Asks until the status fits. */
   async until(fits) {
     const matrixOf = (status) => status.sources.find((source) => source.name === 'matrix');
-    return matrixOf(await until('a status', () => this.status(), (status) => fits(matrixOf(status), status)));
+    return matrixOf(await until('a status', () => this.status(), (status) => fits(matrixOf(status), status), { limitMs: 30_000 }));
   }
 
   /** {id, slug, matrix_room_id, matrix_room_alias} */
