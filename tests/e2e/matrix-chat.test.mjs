@@ -256,6 +256,17 @@ describe('from Matrix', () => {
     assert.deepEqual(await bodies(rig, room), said);
   });
 
+  test('a message that comes before the homeserver has answered us is taken', async () => {
+    const room = await newRoom(rig, person(rig));
+    await rig.server.stop();
+    rig.homeserver.mode = 'hang';
+    await rig.server.start();
+    rig.internal = new Client(rig.server.internalUrl);
+    rig.api = new Client(rig.server.publicUrl);
+    await pushed(rig, [text(rig, room, `@early:${SERVER_NAME}`, 'я тут')]);
+    assert.deepEqual((await rig.api.history(room.slug)).map(({ username, body }) => [username, body]), [['early', 'я тут']]);
+  });
+
   test('only the homeserver may push', async () => {
     const room = await newRoom(rig, person(rig));
     const events = [text(rig, room, ADA, 'чужинець')];

@@ -131,8 +131,19 @@ void dc_gateway_when_known(struct dc_gateway_flow *flow, bool needs_admin,
                            void (*resume)(struct dc_gateway_flow *flow));
 /* Something went wrong with the homeserver: look now, not at the next turn. */
 void dc_gateway_check_now(struct dc_gateway *g);
+/* Says on /healthz what is known. */
+void dc_gateway_tell_health(struct dc_gateway *g);
+
+/* push.c */
+void dc_gateway_push_start(struct dc_gateway *g);
+/* Ends the timer. */
+void dc_gateway_push_stop(struct dc_gateway *g);
+/* With each check: asks for a ping if nothing was pushed since the last one. */
+void dc_gateway_push_check(struct dc_gateway *g);
 /* Has the homeserver push again, in a moment, what it has just been refused. */
 void dc_gateway_push_again(struct dc_gateway *g);
+
+/* session.c */
 /* Who to act as. DC_UNAVAILABLE (matrix_unavailable, matrix_misconfigured) when there is nobody. */
 DC_MUST_USE enum dc_status dc_gateway_auth(const struct dc_gateway *g, struct dc_matrix_auth *auth,
                                            struct dc_error *err);

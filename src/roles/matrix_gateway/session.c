@@ -2,7 +2,6 @@
  * MATRIX_CHECK_INTERVAL_MS, and at once when a call fails; the answer is what /healthz says. */
 #include "base/encoding.h"
 #include "base/mem.h"
-#include "matrix/config_files.h"
 #include "matrix/matrix_error.h"
 #include "matrix/matrix_id.h"
 #include "matrix/matrix_read.h"
@@ -14,9 +13,6 @@
 #define HMAC_BYTES 32
 /* Letters of the secret's fingerprint in our administrator's name: a new secret, a new account. */
 #define FINGERPRINT_CHARS 8
-/* After a refusal the homeserver needs some 20 ms until it can be asked to try again; a ping that
- * comes too early costs two seconds. */
-#define PUSH_AGAIN_MS 100
 
 /* --- settings --- */
 
@@ -82,8 +78,10 @@ static enum dc_status fail_nobody(const struct dc_gateway *g, const struct dc_ga
                             "this needs an administrator: set SYNAPSE_ADMIN_TOKEN");
     }
     if (g->server_error.status != DC_OK) {
-        *err = g->server_error;
-        return err->status;
+        if (err != NULL) {
+            *err = g->server_error;
+        }
+        return g->server_error.status;
     }
     return dc_fail_code(err, DC_UNAVAILABLE, "matrix_unavailable",
                         "the homeserver has not been reached yet");
@@ -197,7 +195,7 @@ static const char *push_word(enum dc_gateway_push push)
     return "unknown";
 }
 
-static void tell_health(struct dc_gateway *g)
+void dc_gateway_tell_health(struct dc_gateway *g)
 {
     struct dc_health *h = g->ctx->health;
     const char *refused = g->as.state == DC_CREDENTIAL_REFUSED      ? g->as.why
@@ -269,67 +267,6 @@ static const char *admin_setting(const struct dc_gateway *g)
     return g->is_admin_from_secret ? "SYNAPSE_REGISTRATION_SECRET" : "SYNAPSE_ADMIN_TOKEN";
 }
 
-/* --- the way back --- */
-
-static void set_push(struct dc_gateway *g, enum dc_gateway_push push)
-{
-    if (push != g->push && push == DC_PUSH_OK) {
-        DC_LOG_INFO_EVENT(g->ctx->log, "matrix.push_works", DC_LF_B("works", true));
-    } else if (push != g->push && push == DC_PUSH_UNREACHED) {
-        DC_LOG_WARN_EVENT(g->ctx->log, "matrix.push_unreached",
-                          DC_LF_Z("detail", "the homeserver does not reach the gateway: look at "
-                                            "url and hs_token in daarion-appservice.yaml"));
-    }
-    g->push = push;
-    tell_health(g);
-}
-
-static void on_pinged(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
-                      const struct dc_error *err)
-{
-    struct dc_gateway *g = data;
-    (void)err;
-    g->is_pinging = false;
-    if (!g->is_stopping) {
-        /* 502 and 504 are about us, not about what stands in front of the homeserver; 400: our
-         * registration has no url. */
-        bool is_unreached =
-            answer->http_status == 502 || answer->http_status == 504 || answer->http_status == 400;
-        set_push(g, st == DC_OK ? DC_PUSH_OK : is_unreached ? DC_PUSH_UNREACHED : DC_PUSH_UNKNOWN);
-    }
-    dc_gateway_end(g);
-}
-
-/* A homeserver that could not push waits up to 8.5 minutes before it tries again, but at once when
- * it finds that we are here.  Not while it pushes: it would begin to repeat what it is repeating
- * already.  Nor before we listen. */
-static void ping(struct dc_gateway *g)
-{
-    if (g->pushing > 0 || g->ctx->internal_url[0] == '\0' || g->push == DC_PUSH_OFF ||
-        g->is_pinging || g->is_stopping || g->server != DC_SERVER_CONNECTED ||
-        g->as.state != DC_CREDENTIAL_OK) {
-        return;
-    }
-    const struct dc_matrix_how how = {.auth = auth_of(&g->as),
-                                      .deadline_ms = g->timeout_ms,
-                                      .is_impatient = true,
-                                      .cb = on_pinged,
-                                      .data = g};
-    if (dc_matrix_as_ping(g->matrix, &how, DC_S(DC_MATRIX_SERVICE_ID), NULL) == DC_OK) {
-        g->is_pinging = true;
-        dc_gateway_begin(g);
-    }
-}
-
-static void ping_if_quiet(struct dc_gateway *g)
-{
-    bool is_quiet = !g->was_pushed;
-    g->was_pushed = false;
-    if (is_quiet) {
-        ping(g);
-    }
-}
-
 static void finish_check(struct dc_gateway *g)
 {
     struct dc_list waiters;
@@ -337,8 +274,8 @@ static void finish_check(struct dc_gateway *g)
     g->is_checking = false;
     g->wants_admin = false;
     set_text(&g->password, DC_SLICE_NULL);
-    tell_health(g);
-    ping_if_quiet(g);
+    dc_gateway_tell_health(g);
+    dc_gateway_push_check(g);
     if (!g->is_stopping) {
         dc_timer_start(&g->check_timer, (uint64_t)g->ctx->settings->matrix_check_interval_ms, 0);
     }
@@ -639,29 +576,19 @@ static void on_check_timer(struct dc_timer *t)
     start_check(DC_CONTAINER_OF(t, struct dc_gateway, check_timer));
 }
 
-static void on_push_timer(struct dc_timer *t)
-{
-    ping(DC_CONTAINER_OF(t, struct dc_gateway, push_timer));
-}
-
 static void on_check_timer_closed(struct dc_timer *t)
 {
     dc_gateway_end(DC_CONTAINER_OF(t, struct dc_gateway, check_timer));
 }
 
-static void on_push_timer_closed(struct dc_timer *t)
-{
-    dc_gateway_end(DC_CONTAINER_OF(t, struct dc_gateway, push_timer));
-}
-
 void dc_gateway_session_start(struct dc_gateway *g)
 {
     dc_timer_init(g->ctx->loop, &g->check_timer, on_check_timer);
-    dc_timer_init(g->ctx->loop, &g->push_timer, on_push_timer);
+    dc_gateway_push_start(g);
     g->health = dc_health_add(g->ctx->health, "matrix", false);
     (void)dc_fail_code(&g->server_error, DC_UNAVAILABLE, "matrix_unavailable",
                        "the homeserver has not been reached yet");
-    tell_health(g);
+    dc_gateway_tell_health(g);
     if (g->as.state == DC_CREDENTIAL_NONE || g->push == DC_PUSH_OFF) {
         DC_LOG_WARN_EVENT(g->ctx->log, "matrix.chat_not_bridged",
                           DC_LF_B("to_matrix", g->as.state != DC_CREDENTIAL_NONE),
@@ -676,8 +603,7 @@ void dc_gateway_session_stop(struct dc_gateway *g)
 {
     dc_gateway_begin(g);
     dc_timer_close(&g->check_timer, on_check_timer_closed);
-    dc_gateway_begin(g);
-    dc_timer_close(&g->push_timer, on_push_timer_closed);
+    dc_gateway_push_stop(g);
 }
 
 void dc_gateway_session_free(struct dc_gateway *g)
@@ -694,13 +620,6 @@ void dc_gateway_check_now(struct dc_gateway *g)
 {
     if (g->matrix != NULL) {
         start_check(g);
-    }
-}
-
-void dc_gateway_push_again(struct dc_gateway *g)
-{
-    if (!g->is_stopping) {
-        dc_timer_start(&g->push_timer, PUSH_AGAIN_MS, 0);
     }
 }
 
