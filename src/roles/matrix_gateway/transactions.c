@@ -117,7 +117,7 @@ static void end(struct push_flow *f, int http_status, const char *errcode_z, con
     dc_gateway_end(g);
 }
 
-/* The homeserver comes again: by itself, or when it is asked to (session.c). */
+/* The homeserver comes again: by itself, or when it is asked to (push.c). */
 static void fail(struct push_flow *f, const struct dc_error *err)
 {
     struct dc_gateway *g = f->flow.g;
