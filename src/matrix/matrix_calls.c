@@ -339,6 +339,18 @@ enum dc_status dc_matrix_send_text(struct dc_matrix *m, const struct dc_matrix_h
     return make(&d, m, how, err);
 }
 
+enum dc_status dc_matrix_send_pulse(struct dc_matrix *m, const struct dc_matrix_how *how,
+                                    struct dc_slice room_id, struct dc_slice pulse_id,
+                                    struct dc_error *err)
+{
+    struct draft d;
+    const struct dc_slice parts[] = {room_id, pulse_id};
+    begin(&d, "sendPulse", "PUT", CLIENT "/rooms/{}/send/" DC_MATRIX_PULSE_TYPE "/{}", parts, 2);
+    begin_body(&d);
+    dc_jsonw_key_text(&d.w, DC_MATRIX_PULSE_ID_KEY, pulse_id);
+    return make(&d, m, how, err);
+}
+
 enum dc_status dc_matrix_said_by(struct dc_matrix *m, const struct dc_matrix_how *how,
                                  struct dc_slice room_id, struct dc_slice sender,
                                  struct dc_error *err)

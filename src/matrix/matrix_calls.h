@@ -117,6 +117,11 @@ struct dc_matrix_text {
 DC_MUST_USE enum dc_status dc_matrix_send_text(struct dc_matrix *m, const struct dc_matrix_how *how,
                                                const struct dc_matrix_text *text,
                                                struct dc_error *err);
+/* DC_MATRIX_PULSE_TYPE by the user of how->auth; pulse_id is the transaction's id too. */
+DC_MUST_USE enum dc_status dc_matrix_send_pulse(struct dc_matrix *m,
+                                                const struct dc_matrix_how *how,
+                                                struct dc_slice room_id, struct dc_slice pulse_id,
+                                                struct dc_error *err);
 /* The newest messages of one sender in a room: "chunk", newest first. */
 DC_MUST_USE enum dc_status dc_matrix_said_by(struct dc_matrix *m, const struct dc_matrix_how *how,
                                              struct dc_slice room_id, struct dc_slice sender,

@@ -11,6 +11,9 @@
 
 /* Key of our own in the content of what the city says: the id of its message. */
 #define DC_MATRIX_MESSAGE_ID_KEY "city.daarion.message_id"
+/* An event that the gateway says to itself; the key in its content is its id. */
+#define DC_MATRIX_PULSE_TYPE   "city.daarion.pulse"
+#define DC_MATRIX_PULSE_ID_KEY "pulse_id"
 
 struct dc_matrix_push {
     struct dc_slice rest; /* of the list; ptr NULL: there is none (any more) */

@@ -31,6 +31,7 @@ function useChat(env = {}) {
     rig.homeserver.pushUrl = rig.server.internalUrl;
     rig.api = new Client(rig.server.publicUrl);
     rig.internal = new Client(rig.server.internalUrl);
+    await pushFirst(rig);
   });
   afterEach(() => {
     rig.homeserver.mode = 'ok';
@@ -67,6 +68,14 @@ async function push(rig, events, { id = rig.homeserver.nextTransaction, token = 
     rig.homeserver.nextTransaction = id + 1;
   }
   return response;
+}
+
+/** What comes first after a start of the gateway is refused once: nobody knows what it comes behind. */
+async function pushFirst(rig) {
+  if (rig.server.env.MATRIX_HS_TOKEN !== '') {
+    assert.equal((await push(rig, [])).status, 503);
+    await pushed(rig, []);
+  }
 }
 
 async function pushed(rig, events, options) {
@@ -113,7 +122,7 @@ describe('from Matrix', () => {
     const socket = await openRoom(rig.server, room.slug, user);
     closing(t, socket);
     const event = text(rig, room, ADA, 'Привіт, місто!');
-    for (const id of [7, 7, 1]) { // Synapse repeats, and begins its ids anew
+    for (const id of [2, 2, 1]) { // Synapse repeats, and begins its ids anew
       await pushed(rig, [event], { id });
     }
     const frame = await socket.nextFrame((f) => f.event === 'room.message');
@@ -263,6 +272,7 @@ describe('from Matrix', () => {
     await rig.server.start();
     rig.internal = new Client(rig.server.internalUrl);
     rig.api = new Client(rig.server.publicUrl);
+    await pushFirst(rig);
     await pushed(rig, [text(rig, room, `@early:${SERVER_NAME}`, 'я тут')]);
     assert.deepEqual((await rig.api.history(room.slug)).map(({ username, body }) => [username, body]), [['early', 'я тут']]);
   });
@@ -346,25 +356,123 @@ describe('what the homeserver has left behind', () => {
       assert.equal(response.json.errcode, 'M_UNKNOWN');
       await rig.homeserver.waitFor(/ping/, pings + 1); // by which it tries again at once
     };
-    await pushed(rig, say('перше'), { id: 100 });
+    const first = rig.homeserver.nextTransaction;
+    await pushed(rig, say('перше'));
     const before = await counter(rig, ahead);
     const second = say('друге');
     const third = say('третє');
-    await refused(third, 102);
-    await pushed(rig, second, { id: 101 });
-    await pushed(rig, third, { id: 102 });
+    await refused(third, first + 2);
+    await pushed(rig, second, { id: first + 1 });
+    await pushed(rig, third, { id: first + 2 });
     assert.deepEqual(await bodies(rig, room), ['перше', 'друге', 'третє']);
     const event = await rig.server.waitForEvent((entry) => entry.event === 'matrix.transaction_missing');
-    assert.deepEqual([event.after, event.before], [100, 102]);
+    assert.deepEqual([event.after, event.before], [first, first + 2]);
     // A number that never was is asked for once; and three times in a row are enough.
     const never = [say('a'), say('b'), say('c'), say('d')];
     for (const [i, events] of never.slice(0, 3).entries()) {
-      await refused(events, 104 + 2 * i);
-      await pushed(rig, events, { id: 104 + 2 * i });
+      await refused(events, first + 4 + 2 * i);
+      await pushed(rig, events, { id: first + 4 + 2 * i });
     }
-    await pushed(rig, never[3], { id: 110 });
+    await pushed(rig, never[3], { id: first + 10 });
     assert.deepEqual(await bodies(rig, room), ['перше', 'друге', 'третє', 'a', 'b', 'c', 'd']);
     assert.equal(await counter(rig, ahead) - before, 4);
+  });
+});
+
+describe('a pulse', () => {
+  const rig = useChat({ MATRIX_CHECK_INTERVAL_MS: 50 });
+  const pulses = () => rig.homeserver.asked(/PUT .*send\/city\.daarion\.pulse/);
+  const rooms = () => rig.homeserver.asked(/createRoom/).filter((call) => call.body.room_alias_name === 'city_.pulse');
+  const inDoubt = (yes) => untilCounter(rig, 'daarion_matrix_push_in_doubt', (value) => value === yes);
+
+  /** The next one that the gateway says to itself, as the homeserver pushes it. */
+  async function nextPulse() {
+    await rig.homeserver.waitFor(/PUT .*send\/city\.daarion\.pulse/, pulses().length + 1);
+    const room = rig.homeserver.aliases.get(`#city_.pulse:${SERVER_NAME}`);
+    return [rig.homeserver.events.get(room).at(-1)];
+  }
+
+  async function settle() {
+    const sure = inDoubt(0);
+    await pushed(rig, await nextPulse());
+    await sure;
+  }
+
+  test('is said after a start, in a room of the gateway\'s own, until one comes back in order', async () => {
+    assert.equal(await counter(rig, 'daarion_matrix_push_in_doubt'), 1);
+    const first = await nextPulse();
+    const { nextTransaction } = rig.homeserver;
+    assert.equal((await push(rig, first, { id: nextTransaction + 1 })).status, 503); // something is missing
+    await pushed(rig, [], { id: nextTransaction });
+    await pushed(rig, first);
+    assert.equal(await counter(rig, 'daarion_matrix_push_in_doubt'), 1); // and may be missing again
+    await settle();
+    assert.equal(rooms().length, 1);
+    assert.equal(rooms()[0].body.visibility, 'private');
+    assert.equal(pulses().length, 2);
+    assert.equal(pulses()[0].token, AS_TOKEN);
+  });
+
+  test('brings what was left behind when nobody speaks afterwards', async () => {
+    const room = await newRoom(rig, person(rig));
+    assert.equal((await push(rig, null, { body: '{"events":[' })).status, 400); // whatever fails
+    await inDoubt(1);
+    const left = [text(rig, room, ADA, 'останнє слово')];
+    const { nextTransaction } = rig.homeserver;
+    const pulse = await nextPulse();
+    const pings = rig.homeserver.asked(/ping/).length;
+    assert.equal((await push(rig, pulse, { id: nextTransaction + 1 })).status, 503);
+    await rig.homeserver.waitFor(/ping/, pings + 1); // so the homeserver begins anew, in order
+    await pushed(rig, left, { id: nextTransaction });
+    await pushed(rig, pulse);
+    assert.deepEqual(await bodies(rig, room), ['останнє слово']);
+    await settle();
+  });
+
+  test('is said when the homeserver was away, and when the way back was', async () => {
+    rig.homeserver.mode = 'error500';
+    await rig.server.waitForEvent((event) => event.event === 'matrix.disconnected');
+    rig.homeserver.mode = 'ok';
+    await settle();
+    rig.homeserver.answer(/ping/, [502, { errcode: 'M_CONNECTION_FAILED', error: 'refused' }], 1000);
+    await rig.server.waitForEvent((event) => event.event === 'matrix.push_unreached');
+    rig.homeserver.script.length = 0;
+    await settle();
+  });
+
+  test('of somebody else, or of before, says nothing; nor does the city hear it', async () => {
+    const room = await newRoom(rig, person(rig));
+    await push(rig, null, { body: 'x' });
+    const pulse = await nextPulse();
+    const forged = { ...pulse[0], sender: ADA, room_id: room.matrix_room_id };
+    await pushed(rig, [forged, text(rig, room, ADA, 'після')]);
+    assert.equal(await counter(rig, 'daarion_matrix_push_in_doubt'), 1);
+    const next = await nextPulse();
+    await pushed(rig, pulse);
+    assert.equal(await counter(rig, 'daarion_matrix_push_in_doubt'), 1);
+    await pushed(rig, next); // it was said before the old one came
+    assert.equal(await counter(rig, 'daarion_matrix_push_in_doubt'), 1);
+    await settle();
+    assert.deepEqual(await bodies(rig, room), ['після']);
+  });
+
+  test('has a room again when somebody has removed it, and the same one after a restart', async () => {
+    const alias = `#city_.pulse:${SERVER_NAME}`;
+    rig.homeserver.rooms.delete(rig.homeserver.aliases.get(alias));
+    rig.homeserver.aliases.delete(alias);
+    await push(rig, null, { body: 'x' });
+    const failed = await rig.server.waitForEvent((event) => event.event === 'matrix.pulse_failed');
+    assert.equal(failed.level, 'warn');
+    await settle();
+    assert.equal(rooms().length, 2);
+    await rig.server.stop();
+    await rig.server.start();
+    rig.homeserver.pushUrl = rig.server.internalUrl;
+    rig.internal = new Client(rig.server.internalUrl);
+    rig.api = new Client(rig.server.publicUrl);
+    await pushFirst(rig);
+    await settle();
+    assert.equal(rooms().length, 2);
   });
 });
 
@@ -442,7 +550,7 @@ describe('to Matrix', () => {
     const room = await newRoom(rig, user);
     await user.api.say(room.slug, 'перед');
     await untilSaid(rig, room, 1);
-    rig.homeserver.answer(/PUT .*send/, (call) => {
+    rig.homeserver.answer(/PUT .*m.room.message/, (call) => {
       const event = rig.homeserver.makeEvent(room.matrix_room_id, call.query.get('user_id'), call.body);
       rig.homeserver.events.get(room.matrix_room_id).push(event); // taken, and then the answer fails
       return [502, 'bad gateway'];
@@ -458,9 +566,9 @@ describe('to Matrix', () => {
     const room = await newRoom(rig, user);
     await user.api.say(room.slug, 'до');
     await untilSaid(rig, room, 1);
-    const sends = () => rig.homeserver.asked(/PUT .*send/).length;
+    const sends = () => rig.homeserver.asked(/PUT .*m.room.message/).length;
     const before = sends();
-    rig.homeserver.answer(/PUT .*send/, 'hang');
+    rig.homeserver.answer(/PUT .*m.room.message/, 'hang');
     await user.api.say(room.slug, 'на межі');
     await user.api.say(room.slug, 'після');
     while (sends() === before) {
@@ -475,6 +583,7 @@ describe('to Matrix', () => {
     await rig.server.start();
     const said = await untilSaid(rig, room, 3);
     assert.deepEqual(said.map(([, body]) => body), ['до', 'на межі', 'після']);
+    await pushFirst(rig);
     await pushed(rig, rig.homeserver.events.get(room.matrix_room_id));
     assert.deepEqual(await bodies(rig, room), ['до', 'на межі', 'після']);
   });
@@ -483,13 +592,13 @@ describe('to Matrix', () => {
     const user = person(rig);
     const room = await newRoom(rig, user);
     const limit = [429, { errcode: 'M_LIMIT_EXCEEDED', error: 'x', retry_after_ms: 300 }, { 'Retry-After': '1' }];
-    rig.homeserver.answer(/PUT .*send/, limit, 3);
+    rig.homeserver.answer(/PUT .*m.room.message/, limit, 3);
     await user.api.say(room.slug, 'зажди');
     await untilSaid(rig, room, 1);
     const refused = await counter(rig, 'daarion_city_matrix_outgoing_total{outcome="refused"}') || 0;
-    rig.homeserver.answer(/PUT .*send/, [413, { errcode: 'M_TOO_LARGE', error: 'x' }]);
+    rig.homeserver.answer(/PUT .*m.room.message/, [413, { errcode: 'M_TOO_LARGE', error: 'x' }]);
     await user.api.say(room.slug, 'завелике');
-    rig.homeserver.answer(/PUT .*send/, [400, { errcode: 'M_BAD_JSON', error: 'x' }]);
+    rig.homeserver.answer(/PUT .*m.room.message/, [400, { errcode: 'M_BAD_JSON', error: 'x' }]);
     await user.api.say(room.slug, 'негоже');
     await user.api.say(room.slug, 'добре');
     assert.deepEqual((await untilSaid(rig, room, 2)).map(([, body]) => body), ['зажди', 'добре']);

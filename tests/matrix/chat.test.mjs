@@ -5,7 +5,6 @@ import { createHmac } from 'node:crypto';
 import {
   after, afterEach, before, describe, test,
 } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
 import { closing, person } from '../e2e/support/city.mjs';
 import { Client } from '../e2e/support/http.mjs';
 import { openRoom } from '../e2e/support/sockets.mjs';
@@ -36,7 +35,7 @@ before(async () => {
   rig.internal = new Client(rig.server.internalUrl);
 });
 afterEach(() => {
-  Object.assign(rig.push, { loses: 0, repeats: false });
+  Object.assign(rig.push, { loses: 0, onAgain: null, repeats: false });
 });
 after(async () => {
   closeMatrixClients();
@@ -62,18 +61,6 @@ async function matrixPerson(name) {
 /** Until the city's room has so many messages (of those that fit). */
 function untilStored(room, count, by = () => true) {
   return until(`${count} messages stored`, () => rig.api.history(room.slug), (history) => history.filter(by).length >= count);
-}
-
-/**
- * The same after an interruption. What is said in the moment in which Synapse has caught up comes with the next event
- * (docs/decisions/0011): in a city there is always one, and here somebody who makes them.
- */
-function untilStoredAmongOthers(client, room, count, by = () => true) {
-  const next = async () => {
-    await client.sendEvent(room.matrix_room_id, 'org.example.life', {});
-    await pause(500);
-  };
-  return until(`${count} messages stored`, () => rig.api.history(room.slug), (history) => history.filter(by).length >= count, { next });
 }
 
 async function newRoom(user) {
@@ -210,9 +197,9 @@ describe('each once', () => {
       await user.api.say(room.slug, `два ${i}`);
     }
     await untilHeard(ada, room, 10);
-    await untilStoredAmongOthers(ada, room, 10);
+    await untilStored(room, 10);
     await ada.sendTextMessage(room.matrix_room_id, 'кінець');
-    const history = await untilStoredAmongOthers(ada, room, 11);
+    const history = await untilStored(room, 11);
     assert.ok(rig.push.transactions.length - before > 2);
     assert.deepEqual(said(history).sort(), [...[0, 1, 2, 3, 4].flatMap((i) => [`раз ${i}`, `два ${i}`]), 'кінець'].sort());
     assert.deepEqual(said(history).filter((body) => body.startsWith('раз')), [0, 1, 2, 3, 4].map((i) => `раз ${i}`));
@@ -249,7 +236,7 @@ describe('each once', () => {
     await chatter;
     await ada.sendTextMessage(room.matrix_room_id, 'кінець');
     const byAda = (message) => message.author_user_id === ada.getUserId();
-    const history = await untilStoredAmongOthers(ada, room, 41, byAda);
+    const history = await untilStored(room, 41, byAda);
     const fromCity = said(history.filter((message) => !byAda(message)));
     const byResident = ([sender]) => sender !== ada.getUserId();
     const events = await untilSaid(room, fromCity.length, byResident);
@@ -276,10 +263,39 @@ describe('each once', () => {
       }));
     }
     await ada.sendTextMessage(room.matrix_room_id, 'кінець');
-    const bodies = said(await untilStoredAmongOthers(ada, room, speakers.length * rounds * each + 1));
+    const bodies = said(await untilStored(room, speakers.length * rounds * each + 1));
     assert.deepEqual(bodies, (await timeline(room)).map(([, body]) => body));
     const metrics = await rig.internal.get('/metrics');
     t.diagnostic(metrics.text.match(/^daarion_matrix_transactions_total.*ahead.*$/m)[0]);
+  });
+
+  test('when Synapse is restarted while the city is away, and nobody speaks afterwards', async () => {
+    const { room, ada } = await talk();
+    await ada.sendTextMessage(room.matrix_room_id, 'до');
+    await untilStored(room, 1);
+    await rig.server.kill();
+    await ada.sendTextMessage(room.matrix_room_id, 'поки нікого');
+    await rig.synapse.control('restart');
+    await rig.server.start();
+    rig.push.target = rig.server.internalUrl;
+    rig.api = new Client(rig.server.publicUrl);
+    assert.deepEqual(said(await untilStored(room, 2)), ['до', 'поки нікого']);
+  });
+
+  test('when Synapse has left it behind, and nobody speaks afterwards', async () => {
+    const { room, ada } = await talk();
+    await ada.sendTextMessage(room.matrix_room_id, 'до');
+    await untilStored(room, 1);
+    await rig.server.kill();
+    await ada.sendTextMessage(room.matrix_room_id, 'забуте 1');
+    await ada.sendTextMessage(room.matrix_room_id, 'забуте 2');
+    assert.ok(await rig.synapse.restartLeavingBehind() >= 2);
+    await rig.server.start();
+    rig.push.target = rig.server.internalUrl;
+    rig.api = new Client(rig.server.publicUrl);
+    assert.deepEqual(said(await untilStored(room, 3)), ['до', 'забуте 1', 'забуте 2']);
+    await ada.sendTextMessage(room.matrix_room_id, 'після');
+    assert.equal(said(await untilStored(room, 4)).at(-1), 'після');
   });
 
   test('when Synapse is stopped meanwhile: it hears later, in order', async () => {
@@ -342,7 +358,7 @@ describe('each once', () => {
     assert.deepEqual((await untilSaid(room, 3)).map(([, body]) => body), ['перед', 'на межі', 'за межею']);
     await untilHears(ada, room, 'за межею');
     await ada.sendTextMessage(room.matrix_room_id, 'кінець');
-    assert.deepEqual(said(await untilStoredAmongOthers(ada, room, 4)), ['перед', 'на межі', 'за межею', 'кінець']);
+    assert.deepEqual(said(await untilStored(room, 4)), ['перед', 'на межі', 'за межею', 'кінець']);
     assert.equal((await timeline(room)).length, 4);
   });
 });

@@ -10,6 +10,7 @@
 #ifndef DC_ROLES_MATRIX_GATEWAY_GATEWAY_H
 #define DC_ROLES_MATRIX_GATEWAY_GATEWAY_H
 
+#include "base/ulid.h"
 #include "matrix/matrix_calls.h"
 #include "matrix/matrix_order.h"
 #include "roles/role.h"
@@ -46,6 +47,7 @@ enum dc_gateway_push {
 };
 
 struct dc_gateway_names; /* names.h */
+struct dc_matrix_pushed; /* matrix/matrix_push.h */
 struct dc_peer;          /* roles/peer.h */
 
 struct dc_gateway {
@@ -59,15 +61,26 @@ struct dc_gateway {
     enum dc_gateway_server server;
     struct dc_error server_error; /* why it is not connected */
     struct dc_health_check *health;
-    struct dc_timer check_timer, push_timer;
+    struct dc_timer check_timer;
     int64_t check_deadline_ms;
     bool is_checking, wants_admin;
+    struct dc_list waiters;
+    struct dc_strbuf password; /* of the administrator that is being made */
+    /* push.c */
+    struct dc_timer push_timer;
     enum dc_gateway_push push;
     bool is_pinging;
     size_t pushing;  /* transactions under way */
     bool was_pushed; /* one has come since the last check */
-    struct dc_list waiters;
-    struct dc_strbuf password; /* of the administrator that is being made */
+    /* pulse.c */
+    struct dc_timer pulse_timer;
+    bool is_pulsing;                /* the room is being found, or one is being sent */
+    uint64_t pulse_wait_ms;         /* without a push, until the next one */
+    struct dc_strbuf pulse_room_id; /* empty: not known */
+    struct dc_ulid_gen pulse_ids;
+    char pulse_id[DC_ULID_LEN + 1]; /* of the one that was sent last */
+    struct dc_counter *pulses_sent, *pulses_failed;
+    struct dc_gauge *push_in_doubt;
     /* rooms.c: flows that look again in a moment */
     struct dc_timeouts *recheck;
     /* accounts.c */
@@ -138,10 +151,24 @@ void dc_gateway_tell_health(struct dc_gateway *g);
 void dc_gateway_push_start(struct dc_gateway *g);
 /* Ends the timer. */
 void dc_gateway_push_stop(struct dc_gateway *g);
+/* A transaction has come, so the homeserver reaches us. */
+void dc_gateway_push_came(struct dc_gateway *g);
 /* With each check: asks for a ping if nothing was pushed since the last one. */
 void dc_gateway_push_check(struct dc_gateway *g);
 /* Has the homeserver push again, in a moment, what it has just been refused. */
 void dc_gateway_push_again(struct dc_gateway *g);
+
+/* pulse.c */
+void dc_gateway_pulse_start(struct dc_gateway *g);
+/* Ends the timer; a pulse under way ends by itself. */
+void dc_gateway_pulse_stop(struct dc_gateway *g);
+void dc_gateway_pulse_free(struct dc_gateway *g);
+/* Something has come: if there is doubt, a pulse is sent when it has been quiet for a while. */
+void dc_gateway_pulse_look(struct dc_gateway *g);
+/* The homeserver, or the way to it or back, was away: there is doubt. */
+void dc_gateway_pulse_doubt(struct dc_gateway *g);
+/* Is the event the pulse that was sent last? */
+bool dc_gateway_pulse_is_in(const struct dc_gateway *g, const struct dc_matrix_pushed *event);
 
 /* session.c */
 /* Who to act as. DC_UNAVAILABLE (matrix_unavailable, matrix_misconfigured) when there is nobody. */

@@ -16,8 +16,12 @@ static void set_push(struct dc_gateway *g, enum dc_gateway_push push)
                           DC_LF_Z("detail", "the homeserver does not reach the gateway: look at "
                                             "url and hs_token in daarion-appservice.yaml"));
     }
+    bool is_back = push != g->push && push == DC_PUSH_OK;
     g->push = push;
     dc_gateway_tell_health(g);
+    if (is_back) {
+        dc_gateway_pulse_doubt(g);
+    }
 }
 
 static void on_pinged(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
@@ -55,6 +59,14 @@ static void ping(struct dc_gateway *g)
     if (dc_matrix_as_ping(g->matrix, &how, DC_S(DC_MATRIX_SERVICE_ID), NULL) == DC_OK) {
         g->is_pinging = true;
         dc_gateway_begin(g);
+    }
+}
+
+void dc_gateway_push_came(struct dc_gateway *g)
+{
+    g->was_pushed = true;
+    if (g->push != DC_PUSH_OK) {
+        set_push(g, DC_PUSH_OK);
     }
 }
 

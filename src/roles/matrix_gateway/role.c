@@ -17,6 +17,7 @@ static void finish_stop(struct dc_gateway *g)
     dc_timeouts_close(g->recheck);
     dc_timeouts_close(g->renewals);
     dc_gateway_session_free(g);
+    dc_gateway_pulse_free(g);
     dc_gateway_transactions_free(g);
     dc_free(g);
     stopped(data);

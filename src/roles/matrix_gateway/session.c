@@ -233,6 +233,7 @@ static void set_server(struct dc_gateway *g, enum dc_gateway_server server,
     }
     if (is_change && server == DC_SERVER_CONNECTED) {
         DC_LOG_INFO_EVENT(g->ctx->log, "matrix.connected", DC_LF_T("server_name", g->server_name));
+        dc_gateway_pulse_doubt(g);
     } else if (is_change) {
         DC_LOG_WARN_EVENT(g->ctx->log, "matrix.disconnected", DC_LF_ERR(err));
     }
@@ -255,6 +256,7 @@ static void set_credential(struct dc_gateway *g, struct dc_gateway_credential *c
     } else if (is_change && state == DC_CREDENTIAL_OK) {
         DC_LOG_INFO_EVENT(g->ctx->log, "matrix.credential_accepted", DC_LF_Z("setting", setting),
                           DC_LF_T("user_id", dc_strbuf_slice(&c->user_id)));
+        dc_gateway_pulse_doubt(g);
     }
 }
 
@@ -585,6 +587,7 @@ void dc_gateway_session_start(struct dc_gateway *g)
 {
     dc_timer_init(g->ctx->loop, &g->check_timer, on_check_timer);
     dc_gateway_push_start(g);
+    dc_gateway_pulse_start(g);
     g->health = dc_health_add(g->ctx->health, "matrix", false);
     (void)dc_fail_code(&g->server_error, DC_UNAVAILABLE, "matrix_unavailable",
                        "the homeserver has not been reached yet");
@@ -604,6 +607,7 @@ void dc_gateway_session_stop(struct dc_gateway *g)
     dc_gateway_begin(g);
     dc_timer_close(&g->check_timer, on_check_timer_closed);
     dc_gateway_push_stop(g);
+    dc_gateway_pulse_stop(g);
 }
 
 void dc_gateway_session_free(struct dc_gateway *g)

@@ -48,6 +48,7 @@ struct push_flow {
     struct item items[PIECE_MAX_EVENTS];
     size_t n_items, n_bytes;
     size_t asking;
+    bool has_pulse; /* the one that was sent last */
 };
 
 /* --- answers --- */
@@ -109,10 +110,11 @@ static void end(struct push_flow *f, int http_status, const char *errcode_z, con
     dc_arena_free(&f->arena);
     g->pushing--;
     if (http_status == 200) {
-        dc_matrix_order_taken(&g->order, f->txn_id);
+        dc_matrix_order_taken(&g->order, f->txn_id, f->has_pulse);
     } else {
         dc_matrix_order_failed(&g->order);
     }
+    dc_gateway_pulse_look(g);
     reply(f->flow.r, http_status, errcode_z, text_z);
     dc_gateway_end(g);
 }
@@ -477,6 +479,8 @@ static void take_event(struct push_flow *f, struct dc_slice text)
         }
     } else if (!is_state && dc_slice_eq(event.type, DC_S("m.room.encrypted"))) {
         g->events_encrypted->value++;
+    } else if (!is_state && dc_gateway_pulse_is_in(g, &event)) {
+        f->has_pulse = true;
     } else if (is_state && dc_slice_eq(event.type, DC_S("m.room.member"))) {
         take_member(f, &event);
     }
@@ -506,10 +510,15 @@ static void next_piece(struct push_flow *f)
 static void refuse_for_order(struct dc_gateway *g, struct dc_http_request *r)
 {
     g->transactions_ahead->value++;
-    DC_LOG_INFO_EVENT(g->ctx->log, "matrix.transaction_missing", DC_LF_I("after", g->order.last),
-                      DC_LF_I("before", g->order.refused));
-    reply(r, 503, "M_UNKNOWN", "a transaction before this one has not come: again, in order");
+    if (g->order.has_last) {
+        DC_LOG_INFO_EVENT(g->ctx->log, "matrix.transaction_missing",
+                          DC_LF_I("after", g->order.last), DC_LF_I("before", g->order.refused));
+    } else {
+        DC_LOG_INFO_EVENT(g->ctx->log, "matrix.transaction_first", DC_LF_I("id", g->order.refused));
+    }
+    reply(r, 503, "M_UNKNOWN", "a transaction before this one may be missing: again, in order");
     dc_gateway_push_again(g);
+    dc_gateway_pulse_look(g);
 }
 
 static void put_transaction(void *ctx, struct dc_http_request *r)
@@ -519,7 +528,7 @@ static void put_transaction(void *ctx, struct dc_http_request *r)
     if (!require_hs_token(g, r)) {
         return;
     }
-    g->was_pushed = true;
+    dc_gateway_push_came(g);
     if (!dc_matrix_order_is_next(&g->order, txn_id)) {
         refuse_for_order(g, r);
         return;

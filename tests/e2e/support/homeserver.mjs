@@ -113,7 +113,8 @@ export class FakeHomeserver {
 
   /** What has been said in a room, as [sender, body]. */
   said(room) {
-    return (this.events.get(room) ?? []).map((event) => [event.sender, event.content.body]);
+    return (this.events.get(room) ?? []).filter((event) => event.type === 'm.room.message')
+      .map((event) => [event.sender, event.content.body]);
   }
 
   /** A member of a room with a name. */
@@ -352,7 +353,7 @@ export class FakeHomeserver {
         user.presence = call.body;
         return [200, {}];
       default:
-        if (/^PUT rooms\/\*\/send\/m.room.message\//.test(line)) {
+        if (/^PUT rooms\/\*\/send\//.test(line)) {
           return this.#send(call, rest, self);
         }
         if (/^GET rooms\/\*\/state\/m.room.member\//.test(line)) {
@@ -366,13 +367,13 @@ export class FakeHomeserver {
   }
 
   #send(call, rest, self) {
-    const [, room, , , txn] = rest;
+    const [, room, , type, txn] = rest;
     const key = `${room} ${txn}`;
     if (!this.rooms.get(room)?.members.has(self)) {
       return error(403, 'M_FORBIDDEN');
     }
     if (!this.transactions.has(key)) {
-      const event = this.makeEvent(room, self, call.body);
+      const event = this.makeEvent(room, self, call.body, { type });
       this.events.set(room, [...(this.events.get(room) ?? []), event]);
       this.transactions.set(key, event.event_id);
     }

@@ -9,7 +9,7 @@ export class Push extends Between {
     this.target = null; // http://127.0.0.1:PORT of the gateway
     this.transactions = []; // {id, body, status}, as they came
     this.loses = 0; // answers to transactions that do not arrive
-    this.repeats = false; // each transaction is delivered twice
+    this.repeats = false; // each transaction that is taken is delivered twice
   }
 
   #hand(request, body) {
@@ -36,10 +36,10 @@ export class Push extends Between {
     const body = Buffer.concat(pieces);
     const isTransaction = request.url.includes('/transactions/');
     try {
-      if (isTransaction && this.repeats) {
-        await this.#hand(request, body);
+      let { status, text } = await this.#hand(request, body);
+      if (isTransaction && this.repeats && status === 200) {
+        ({ status, text } = await this.#hand(request, body));
       }
-      const { status, text } = await this.#hand(request, body);
       if (isTransaction) {
         this.transactions.push({ id: request.url.split('/').at(-1), body: JSON.parse(body), status });
         if (this.loses > 0) {
