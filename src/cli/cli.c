@@ -114,8 +114,8 @@ void dc_cli_help(const struct dc_cli *cli, const char *command_z, struct dc_strb
                            "  --size=PEOPLE                presence of a city of this size: "
                            "daarion-presence.yaml\n\n"
                            "daarion-homeserver.yaml goes beside Synapse's own configuration (-c "
-                           "twice),\ndaarion.env into the environment of matrix-gateway. Secrets "
-                           "are random, files\nhave mode 0600, nothing is overwritten but "
+                           "twice),\nmatrix-gateway.env into the environment of that role. "
+                           "Secrets are random, files\nhave mode 0600, nothing is overwritten but "
                            "daarion-presence.yaml: begun again with\n--size, it asks the running "
                            "city for its rooms and makes that file anew.\n"));
     } else if (dc_slice_eq(command, DC_S("backfill"))) {

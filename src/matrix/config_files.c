@@ -16,7 +16,7 @@
 
 enum { HOMESERVER, APPSERVICE, ENVIRONMENT, FILE_COUNT };
 static const char *const names[FILE_COUNT] = {"daarion-homeserver.yaml", "daarion-appservice.yaml",
-                                              "daarion.env"};
+                                              "matrix-gateway.env"};
 
 struct files {
     struct dc_strbuf paths[FILE_COUNT]; /* absolute: Synapse may be started from anywhere */

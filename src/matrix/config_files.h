@@ -4,7 +4,7 @@
  *   daarion-homeserver.yaml   settings of Synapse, to be given beside its own homeserver.yaml
  *                             (synapse accepts --config-path several times)
  *   daarion-appservice.yaml   the registration of the city as an application service
- *   daarion.env               the same secrets for the city's environment
+ *   matrix-gateway.env        the same secrets for the environment of that role, and of no other
  *
  * All have mode 0600.  Nothing is ever overwritten. */
 #ifndef DC_MATRIX_CONFIG_FILES_H
@@ -20,7 +20,7 @@
 struct dc_matrix_config {
     const char *dir_z;           /* made with mode 0700 if missing */
     struct dc_slice server_name; /* MATRIX_SERVER_NAME */
-    struct dc_slice synapse_url; /* SYNAPSE_URL for daarion.env; empty: http://127.0.0.1:8008 */
+    struct dc_slice synapse_url; /* for matrix-gateway.env; empty: http://127.0.0.1:8008 */
     /* Where Synapse reaches matrix-gateway; empty: http://127.0.0.1:8081, the internal listener of
      * `up`. */
     struct dc_slice gateway_url;

@@ -328,10 +328,10 @@ describe('from Matrix', () => {
     assert.equal(health.chat_to_matrix, 'on');
     assert.ok(['ok', 'unknown'].includes(health.chat_from_matrix));
     rig.homeserver.answer(/ping/, [502, { errcode: 'M_CONNECTION_FAILED', error: 'refused' }], 1000);
-    const until = async (word) => {
+    const until = async (word, toMatrix = 'on') => {
       for (;;) {
-        const now = await rig.internal.ok('GET', '/healthz');
-        if (now.chat_from_matrix === word) {
+        const now = (await rig.internal.get('/healthz')).json;
+        if (now.chat_from_matrix === word && now.chat_to_matrix === toMatrix) {
           return now;
         }
       }
@@ -339,6 +339,20 @@ describe('from Matrix', () => {
     assert.match((await until('unreached')).checks.matrix.detail, /does not reach/);
     rig.homeserver.script.length = 0;
     assert.equal((await until('ok')).checks.matrix.status, 'ok');
+    // Of a homeserver that is away nobody knows; of one that refuses our token, what it takes from us.
+    rig.homeserver.mode = 'error500';
+    assert.equal((await until('unknown', 'unavailable')).synapse, 'error');
+    rig.homeserver.mode = 'ok';
+    await until('ok');
+    rig.homeserver.answer(/whoami/, [401, { errcode: 'M_UNKNOWN_TOKEN', error: 'x' }], 1000);
+    assert.equal((await until('ok', 'refused')).application_service, 'refused');
+    rig.homeserver.script.length = 0;
+    await until('ok');
+    // A ping that the homeserver does not know says nothing against a way that has been seen to work.
+    rig.homeserver.answer(/ping/, [404, { errcode: 'M_UNRECOGNIZED', error: 'x' }], 1000);
+    const pings = rig.homeserver.asked(/ping/).length;
+    await rig.homeserver.waitFor(/ping/, pings + 3);
+    assert.equal((await rig.internal.ok('GET', '/healthz')).chat_from_matrix, 'ok');
   });
 });
 
@@ -392,6 +406,12 @@ describe('a pulse', () => {
     return [rig.homeserver.events.get(room).at(-1)];
   }
 
+  /** Something could not be taken, and then could. */
+  async function fail() {
+    assert.equal((await push(rig, null, { body: '{"events":[' })).status, 400);
+    await pushed(rig, []);
+  }
+
   async function settle() {
     const sure = inDoubt(0);
     await pushed(rig, await nextPulse());
@@ -415,8 +435,8 @@ describe('a pulse', () => {
 
   test('brings what was left behind when nobody speaks afterwards', async () => {
     const room = await newRoom(rig, person(rig));
-    assert.equal((await push(rig, null, { body: '{"events":[' })).status, 400); // whatever fails
-    await inDoubt(1);
+    await fail();
+    assert.equal(await counter(rig, 'daarion_matrix_push_in_doubt'), 1);
     const left = [text(rig, room, ADA, 'останнє слово')];
     const { nextTransaction } = rig.homeserver;
     const pulse = await nextPulse();
@@ -442,7 +462,7 @@ describe('a pulse', () => {
 
   test('of somebody else, or of before, says nothing; nor does the city hear it', async () => {
     const room = await newRoom(rig, person(rig));
-    await push(rig, null, { body: 'x' });
+    await fail();
     const pulse = await nextPulse();
     const forged = { ...pulse[0], sender: ADA, room_id: room.matrix_room_id };
     await pushed(rig, [forged, text(rig, room, ADA, 'після')]);
@@ -460,7 +480,7 @@ describe('a pulse', () => {
     const alias = `#city_.pulse:${SERVER_NAME}`;
     rig.homeserver.rooms.delete(rig.homeserver.aliases.get(alias));
     rig.homeserver.aliases.delete(alias);
-    await push(rig, null, { body: 'x' });
+    await fail();
     const failed = await rig.server.waitForEvent((event) => event.event === 'matrix.pulse_failed');
     assert.equal(failed.level, 'warn');
     await settle();
@@ -473,6 +493,24 @@ describe('a pulse', () => {
     await pushFirst(rig);
     await settle();
     assert.equal(rooms().length, 2);
+  });
+
+  test('is said by the gateway alone that the homeserver comes to', async () => {
+    const other = await startServer({ ...rig.server.env });
+    try {
+      await other.waitForEvent((event) => event.event === 'matrix.push_works'); // it hears that one is reached
+      const said = pulses().length;
+      await fail();
+      await settle();
+      await fail();
+      await settle();
+      assert.equal(pulses().length, said + 2);
+      const metrics = await new Client(other.internalUrl).get('/metrics');
+      assert.match(metrics.text, /^daarion_matrix_push_in_doubt 0$/m);
+      assert.match(metrics.text, /^daarion_matrix_pulses_total\{outcome="sent"\} 0$/m);
+    } finally {
+      await other.remove();
+    }
   });
 });
 

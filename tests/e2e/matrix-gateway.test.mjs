@@ -788,12 +788,17 @@ describe('settings', () => {
       for (const name of names) {
         assert.equal(fs.statSync(name).mode & 0o777, 0o600);
       }
-      const env = fs.readFileSync(path.join(dir, 'config/daarion.env'), 'utf8');
+      // Put where the service units look for settings, only one role's process gets the secrets.
+      const unit = fs.readFileSync(new URL('../../deploy/systemd/daarion@.service', import.meta.url), 'utf8');
+      const read = [...unit.matchAll(/^EnvironmentFile=-\/etc\/daarion\/(.*)$/gm)].map(([, name]) => name);
+      assert.deepEqual(read, ['daarion.env', '%i.env']);
+      assert.deepEqual(names.map((name) => path.basename(name)).filter((name) => name.endsWith('.env')), ['matrix-gateway.env']);
+      const env = fs.readFileSync(path.join(dir, 'config/matrix-gateway.env'), 'utf8');
       assert.match(env, /^MATRIX_AS_TOKEN=[\w-]{43}$/m);
       const again = await runBinary(args);
       assert.equal(again.code, 1);
       assert.match(again.stderr, /is there already/);
-      assert.equal(fs.readFileSync(path.join(dir, 'config/daarion.env'), 'utf8'), env);
+      assert.equal(fs.readFileSync(path.join(dir, 'config/matrix-gateway.env'), 'utf8'), env);
       const nameless = await runBinary(['matrix-config', `--dir=${dir}/other`]);
       assert.equal(nameless.code, 64);
       assert.match(nameless.stderr, /--matrix-server-name/);

@@ -86,7 +86,7 @@ test('the daemon hears of somebody with whom it shares no room; others do not', 
 });
 
 test('begun again it lists the rooms that there are now, and touches no secret', async () => {
-  const names = ['daarion-homeserver.yaml', 'daarion-appservice.yaml', 'daarion.env'];
+  const names = ['daarion-homeserver.yaml', 'daarion-appservice.yaml', 'matrix-gateway.env'];
   const before = names.map((name) => fs.readFileSync(file(name), 'utf8'));
   assert.match(fs.readFileSync(file('daarion-presence.yaml'), 'utf8'), /^exclude_rooms_from_presence: \[\]$/m);
   // The city's own rooms, by a backfill as after a first start.

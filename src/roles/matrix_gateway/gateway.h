@@ -74,7 +74,11 @@ struct dc_gateway {
     bool was_pushed; /* one has come since the last check */
     /* pulse.c */
     struct dc_timer pulse_timer;
+    bool is_reached;                /* the homeserver has come to this process */
+    bool is_heard;                  /* and again since the last pulse */
+    bool is_failing;                /* what was pushed last could not be taken */
     bool is_pulsing;                /* the room is being found, or one is being sent */
+    bool is_pulse_due;              /* as soon as one can be sent */
     uint64_t pulse_wait_ms;         /* without a push, until the next one */
     struct dc_strbuf pulse_room_id; /* empty: not known */
     struct dc_ulid_gen pulse_ids;
@@ -151,8 +155,10 @@ void dc_gateway_tell_health(struct dc_gateway *g);
 void dc_gateway_push_start(struct dc_gateway *g);
 /* Ends the timer. */
 void dc_gateway_push_stop(struct dc_gateway *g);
-/* A transaction has come, so the homeserver reaches us. */
-void dc_gateway_push_came(struct dc_gateway *g);
+/* A transaction or a ping has come, so the homeserver reaches us. */
+void dc_gateway_push_reached(struct dc_gateway *g);
+/* The homeserver is away: nobody knows whether it reaches us. */
+void dc_gateway_push_lost(struct dc_gateway *g);
 /* With each check: asks for a ping if nothing was pushed since the last one. */
 void dc_gateway_push_check(struct dc_gateway *g);
 /* Has the homeserver push again, in a moment, what it has just been refused. */
@@ -165,8 +171,12 @@ void dc_gateway_pulse_stop(struct dc_gateway *g);
 void dc_gateway_pulse_free(struct dc_gateway *g);
 /* Something has come: if there is doubt, a pulse is sent when it has been quiet for a while. */
 void dc_gateway_pulse_look(struct dc_gateway *g);
+/* The same, once what has come has been taken, or could not be. */
+void dc_gateway_pulse_after(struct dc_gateway *g, bool is_taken);
 /* The homeserver, or the way to it or back, was away: there is doubt. */
 void dc_gateway_pulse_doubt(struct dc_gateway *g);
+/* The homeserver has come to this process, by a transaction or a ping. */
+void dc_gateway_pulse_reached(struct dc_gateway *g);
 /* Is the event the pulse that was sent last? */
 bool dc_gateway_pulse_is_in(const struct dc_gateway *g, const struct dc_matrix_pushed *event);
 

@@ -158,22 +158,23 @@ static void find_room(struct dc_gateway *g)
 
 /* --- when --- */
 
+/* Of several gateways only the one that the homeserver comes to; and not again before it has come
+ * once more, be it by the ping that it is asked for when it is quiet.  Nor while what it has
+ * brought waits for the city. */
 static bool can_pulse(const struct dc_gateway *g)
 {
-    return g->push == DC_PUSH_OK && g->server == DC_SERVER_CONNECTED && dc_gateway_has_as(g);
+    return g->push == DC_PUSH_OK && g->server == DC_SERVER_CONNECTED && dc_gateway_has_as(g) &&
+           g->is_heard && !g->is_failing;
 }
 
-static void on_timer(struct dc_timer *t)
+static void pulse(struct dc_gateway *g)
 {
-    struct dc_gateway *g = DC_CONTAINER_OF(t, struct dc_gateway, pulse_timer);
-    if (g->is_stopping || g->order.is_sure || g->is_pulsing || !can_pulse(g)) {
-        return; /* when that changes it is looked at again */
-    }
-    if (g->pushing > 0) {
-        dc_gateway_pulse_look(g);
+    g->is_pulse_due = !can_pulse(g);
+    if (g->is_pulse_due) {
         return;
     }
     g->is_pulsing = true;
+    g->is_heard = false;
     g->pulse_wait_ms = g->pulse_wait_ms < WAIT_MAX_MS / 2 ? g->pulse_wait_ms * 2 : WAIT_MAX_MS;
     dc_gateway_begin(g);
     if (g->pulse_room_id.len > 0) {
@@ -183,9 +184,23 @@ static void on_timer(struct dc_timer *t)
     }
 }
 
+static void on_timer(struct dc_timer *t)
+{
+    struct dc_gateway *g = DC_CONTAINER_OF(t, struct dc_gateway, pulse_timer);
+    if (g->is_stopping || g->order.is_sure || g->is_pulsing) {
+        return; /* when one has been sent it is looked at again */
+    }
+    if (g->pushing > 0) {
+        dc_gateway_pulse_look(g);
+    } else {
+        pulse(g);
+    }
+}
+
 void dc_gateway_pulse_look(struct dc_gateway *g)
 {
-    g->push_in_doubt->value = !g->order.is_sure && g->push != DC_PUSH_OFF;
+    g->push_in_doubt->value = !g->order.is_sure && g->is_reached;
+    g->is_pulse_due = false;
     if (g->order.is_sure) {
         g->pulse_wait_ms = QUIET_MS;
         dc_timer_stop(&g->pulse_timer);
@@ -199,6 +214,27 @@ void dc_gateway_pulse_doubt(struct dc_gateway *g)
     dc_matrix_order_doubt(&g->order);
     g->pulse_wait_ms = QUIET_MS;
     dc_gateway_pulse_look(g);
+}
+
+void dc_gateway_pulse_after(struct dc_gateway *g, bool is_taken)
+{
+    bool is_over = is_taken && g->is_failing;
+    g->is_failing = !is_taken;
+    if (is_over) {
+        dc_gateway_pulse_doubt(g);
+    } else {
+        dc_gateway_pulse_look(g);
+    }
+}
+
+void dc_gateway_pulse_reached(struct dc_gateway *g)
+{
+    g->is_reached = true;
+    g->is_heard = true;
+    g->push_in_doubt->value = !g->order.is_sure;
+    if (g->is_pulse_due) {
+        dc_gateway_pulse_look(g);
+    }
 }
 
 bool dc_gateway_pulse_is_in(const struct dc_gateway *g, const struct dc_matrix_pushed *event)

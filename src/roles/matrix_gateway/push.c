@@ -32,10 +32,13 @@ static void on_pinged(void *data, enum dc_status st, const struct dc_matrix_answ
     g->is_pinging = false;
     if (!g->is_stopping) {
         /* 502 and 504 are about us, not about what stands in front of the homeserver; 400: our
-         * registration has no url. */
+         * registration has no url.  What else it says, as one that knows no pings does, tells
+         * nothing. */
         bool is_unreached =
             answer->http_status == 502 || answer->http_status == 504 || answer->http_status == 400;
-        set_push(g, st == DC_OK ? DC_PUSH_OK : is_unreached ? DC_PUSH_UNREACHED : DC_PUSH_UNKNOWN);
+        if (st == DC_OK || is_unreached) {
+            set_push(g, st == DC_OK ? DC_PUSH_OK : DC_PUSH_UNREACHED);
+        }
     }
     dc_gateway_end(g);
 }
@@ -62,11 +65,18 @@ static void ping(struct dc_gateway *g)
     }
 }
 
-void dc_gateway_push_came(struct dc_gateway *g)
+void dc_gateway_push_reached(struct dc_gateway *g)
 {
-    g->was_pushed = true;
     if (g->push != DC_PUSH_OK) {
         set_push(g, DC_PUSH_OK);
+    }
+    dc_gateway_pulse_reached(g);
+}
+
+void dc_gateway_push_lost(struct dc_gateway *g)
+{
+    if (g->push != DC_PUSH_OFF) {
+        g->push = DC_PUSH_UNKNOWN;
     }
 }
 

@@ -195,6 +195,17 @@ static const char *push_word(enum dc_gateway_push push)
     return "unknown";
 }
 
+/* As we could speak for a resident now. */
+static const char *to_matrix_word(const struct dc_gateway *g)
+{
+    if (g->as.state == DC_CREDENTIAL_NONE) {
+        return "off";
+    }
+    return g->as.state == DC_CREDENTIAL_REFUSED                                  ? "refused"
+           : g->server == DC_SERVER_CONNECTED && g->as.state == DC_CREDENTIAL_OK ? "on"
+                                                                                 : "unavailable";
+}
+
 void dc_gateway_tell_health(struct dc_gateway *g)
 {
     struct dc_health *h = g->ctx->health;
@@ -206,7 +217,7 @@ void dc_gateway_tell_health(struct dc_gateway *g)
     dc_health_set_fact(h, "server_name", g->ctx->settings->matrix_server_name);
     dc_health_set_fact(h, "application_service", credential_word(g->as.state));
     dc_health_set_fact(h, "synapse_admin", credential_word(g->admin.state));
-    dc_health_set_fact(h, "chat_to_matrix", g->as.state == DC_CREDENTIAL_NONE ? "off" : "on");
+    dc_health_set_fact(h, "chat_to_matrix", to_matrix_word(g));
     dc_health_set_fact(h, "chat_from_matrix", push_word(g->push));
     if (g->server != DC_SERVER_CONNECTED) {
         dc_health_set(g->health, DC_HEALTH_DOWN, dc_error_text(&g->server_error));
@@ -236,6 +247,7 @@ static void set_server(struct dc_gateway *g, enum dc_gateway_server server,
         dc_gateway_pulse_doubt(g);
     } else if (is_change) {
         DC_LOG_WARN_EVENT(g->ctx->log, "matrix.disconnected", DC_LF_ERR(err));
+        dc_gateway_push_lost(g);
     }
 }
 

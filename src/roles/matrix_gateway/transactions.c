@@ -114,7 +114,7 @@ static void end(struct push_flow *f, int http_status, const char *errcode_z, con
     } else {
         dc_matrix_order_failed(&g->order);
     }
-    dc_gateway_pulse_look(g);
+    dc_gateway_pulse_after(g, http_status == 200);
     reply(f->flow.r, http_status, errcode_z, text_z);
     dc_gateway_end(g);
 }
@@ -528,7 +528,8 @@ static void put_transaction(void *ctx, struct dc_http_request *r)
     if (!require_hs_token(g, r)) {
         return;
     }
-    dc_gateway_push_came(g);
+    g->was_pushed = true;
+    dc_gateway_push_reached(g);
     if (!dc_matrix_order_is_next(&g->order, txn_id)) {
         refuse_for_order(g, r);
         return;
@@ -561,6 +562,7 @@ static size_t limit_transaction(void *ctx, const struct dc_http_request *r)
 static void post_ping(void *ctx, struct dc_http_request *r)
 {
     if (require_hs_token(ctx, r)) {
+        dc_gateway_push_reached(ctx);
         reply(r, 200, NULL, NULL);
     }
 }

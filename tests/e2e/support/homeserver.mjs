@@ -174,7 +174,7 @@ export class FakeHomeserver {
     if (typeof answer === 'function') {
       answer = answer(call);
     }
-    this.#say(response, ...(answer ?? this.#behave(call)));
+    this.#say(response, ...(answer ?? await this.#behave(call)));
   }
 
   #say(response, status, body, headers = {}) {
@@ -190,7 +190,7 @@ export class FakeHomeserver {
     switch (this.mode) {
       case 'hang':
         await new Promise((go) => { this.#held.add(go); });
-        this.#say(response, ...this.#behave(call));
+        this.#say(response, ...await this.#behave(call));
         break;
       case 'html502': this.#say(response, 502, HTML); break;
       case 'html200': this.#say(response, 200, '<html>It works!</html>'); break;
@@ -380,7 +380,18 @@ export class FakeHomeserver {
     return [200, { event_id: this.transactions.get(key) }];
   }
 
-  #ping() {
-    return this.pushUrl ? [200, { duration_ms: 1 }] : error(400, 'M_URL_NOT_SET');
+  /** Asks the application service whether it is there. */
+  async #ping() {
+    if (!this.pushUrl) {
+      return error(400, 'M_URL_NOT_SET');
+    }
+    try {
+      const { status } = await fetch(`${this.pushUrl}/_matrix/app/v1/ping`, {
+        method: 'POST', headers: { Authorization: `Bearer ${HS_TOKEN}` },
+      });
+      return status === 200 ? [200, { duration_ms: 1 }] : error(502, 'M_BAD_STATUS', { status });
+    } catch {
+      return error(502, 'M_CONNECTION_FAILED');
+    }
   }
 }

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 static const char *const names[] = {"daarion-homeserver.yaml", "daarion-appservice.yaml",
-                                    "daarion.env"};
+                                    "matrix-gateway.env"};
 
 struct place {
     char root[64], dir[96];
@@ -97,7 +97,7 @@ static void the_files_name_each_other_and_share_their_secrets(void **state)
     assert_non_null(strstr(text, "regex: '@daarion\\..*:daarion\\.space$'"));
     assert_non_null(strstr(text, "regex: '#city_.*:daarion\\.space$'"));
     assert_non_null(strstr(text, "\nsender_localpart: daarion-city\n"));
-    text = read_file(p, "daarion.env");
+    text = read_file(p, "matrix-gateway.env");
     snprintf(expected, sizeof(expected), "\nMATRIX_AS_TOKEN=%s\n", as_token);
     assert_non_null(strstr(text, expected));
     snprintf(expected, sizeof(expected), "\nMATRIX_HS_TOKEN=%s\n", hs_token);
@@ -137,10 +137,10 @@ static void nothing_is_overwritten_and_nothing_is_left_half(void **state)
     struct dc_error err = {0};
     char path[160];
     assert_int_equal(write_files(p, 0, &err), DC_OK);
-    char *before = dc_strdup(read_file(p, "daarion.env"));
+    char *before = dc_strdup(read_file(p, "matrix-gateway.env"));
     assert_int_equal(write_files(p, 10, &err), DC_CONFLICT);
     assert_non_null(strstr(err.text, p->dir));
-    assert_string_equal(read_file(p, "daarion.env"), before);
+    assert_string_equal(read_file(p, "matrix-gateway.env"), before);
     /* Only the last of the three is in the way: the first two are taken back. */
     for (size_t i = 0; i < 2; i++) {
         snprintf(path, sizeof(path), "%s/%s", p->dir, names[i]);
@@ -149,7 +149,7 @@ static void nothing_is_overwritten_and_nothing_is_left_half(void **state)
     assert_int_equal(write_files(p, 20, &err), DC_CONFLICT);
     assert_null(read_file(p, names[0]));
     assert_null(read_file(p, names[1]));
-    assert_string_equal(read_file(p, "daarion.env"), before);
+    assert_string_equal(read_file(p, "matrix-gateway.env"), before);
     dc_free(before);
 }
 
@@ -163,7 +163,7 @@ static void every_run_has_secrets_of_its_own(void **state)
     const struct dc_matrix_config config = {.dir_z = p->dir, .server_name = DC_S("a.b")};
     for (size_t run = 0; run < 2; run++) {
         assert_int_equal(dc_matrix_config_write(&config, &report, &err), DC_OK);
-        seen[run] = dc_strdup(read_file(p, "daarion.env"));
+        seen[run] = dc_strdup(read_file(p, "matrix-gateway.env"));
         for (size_t i = 0; i < DC_ARRAY_LEN(names); i++) {
             snprintf(path, sizeof(path), "%s/%s", p->dir, names[i]);
             assert_int_equal(unlink(path), 0);
