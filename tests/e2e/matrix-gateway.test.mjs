@@ -5,14 +5,14 @@ import path from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { internalHeaders } from './support/city.mjs';
 import {
-  ADMIN, ADMIN_TOKEN, AS_TOKEN, FakeHomeserver, REGISTRATION_SECRET, SENDER, SERVER_NAME,
+  ADMIN, ADMIN_TOKEN, AS_TOKEN, FakeHomeserver, HS_TOKEN, REGISTRATION_SECRET, SENDER, SERVER_NAME,
 } from './support/homeserver.mjs';
 import { assertError, Client } from './support/http.mjs';
 import {
   openBackends, runBinary, Server, startServer, temporaryDirectory,
 } from './support/server.mjs';
 
-const SECRETS = [AS_TOKEN, ADMIN_TOKEN, REGISTRATION_SECRET];
+const SECRETS = [AS_TOKEN, HS_TOKEN, ADMIN_TOKEN, REGISTRATION_SECRET];
 const encode = encodeURIComponent;
 
 class Gateway {
@@ -769,7 +769,7 @@ describe('settings', () => {
   test('daarion config shows no token', async () => {
     const { stdout } = await runBinary(['config'], { env: {
       SYNAPSE_URL: 'http://127.0.0.1:8008', MATRIX_SERVER_NAME: 'a.b', MATRIX_AS_TOKEN: AS_TOKEN,
-      SYNAPSE_ADMIN_TOKEN: ADMIN_TOKEN, SYNAPSE_REGISTRATION_SECRET: REGISTRATION_SECRET,
+      MATRIX_HS_TOKEN: HS_TOKEN, SYNAPSE_ADMIN_TOKEN: ADMIN_TOKEN, SYNAPSE_REGISTRATION_SECRET: REGISTRATION_SECRET,
     } });
     for (const secret of SECRETS) {
       assert.ok(!stdout.includes(secret));

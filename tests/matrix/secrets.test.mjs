@@ -1,5 +1,6 @@
-// Roles in processes of their own, over PostgreSQL, NATS and Redis: the homeserver's credentials are in
-// matrix-gateway alone, and in nothing that any of them says or keeps. And the heartbeat goes all the way there.
+// Roles in processes of their own, two of city-service, over PostgreSQL, NATS and Redis: the homeserver's credentials
+// are in matrix-gateway alone, and in nothing that any of them says or keeps. And presence goes all the way there, and
+// chat both ways.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -11,6 +12,8 @@ import { Client } from '../e2e/support/http.mjs';
 import { runBinary, Server, temporaryDirectory } from '../e2e/support/server.mjs';
 import { goOnline } from '../e2e/support/sockets.mjs';
 import { makeUser } from '../e2e/support/tokens.mjs';
+import { Gate } from './support/gate.mjs';
+import { Push } from './support/push.mjs';
 import { Synapse } from './support/synapse.mjs';
 import { until } from './support/until.mjs';
 
@@ -18,9 +21,9 @@ const skip = process.env.TEST_DATABASE_URL ? false : 'needs PostgreSQL: script/w
 const encode = encodeURIComponent;
 const rig = { owned: [], roles: {}, answers: [] };
 
-async function startRole(name, env) {
+async function startRole(name, env, as = name) {
   const server = new Server({ ...rig.env, LOG_LEVEL: 'debug', ...env }, temporaryDirectory('role'), { args: [name] });
-  rig.roles[name] = server;
+  rig.roles[as] = server;
   return server.start();
 }
 
@@ -28,7 +31,9 @@ before(async () => {
   if (skip) {
     return;
   }
-  rig.synapse = await Synapse.start();
+  rig.push = await new Push().listen(); // from Synapse to the gateway
+  rig.way = await new Gate(null).listen(); // from the gateway to city-service
+  rig.synapse = await Synapse.start('', undefined, rig.push.url);
   rig.database = await createDatabase();
   const [nats, redis] = await Promise.all([Nats.open(), Redis.open()]);
   rig.owned.push(nats, redis, rig.database);
@@ -39,6 +44,8 @@ before(async () => {
     SYNAPSE_URL: rig.synapse.url,
     MATRIX_SERVER_NAME: rig.synapse.serverName,
     MATRIX_AS_TOKEN: rig.synapse.asToken,
+    MATRIX_HS_TOKEN: rig.synapse.hsToken,
+    CITY_SERVICE_INTERNAL_URL: rig.way.url,
     SYNAPSE_ADMIN_TOKEN: rig.synapse.adminToken,
     SYNAPSE_REGISTRATION_SECRET: rig.synapse.registrationSecret,
     MATRIX_TIMEOUT_MS: 3000,
@@ -46,12 +53,17 @@ before(async () => {
   });
   rig.env.MATRIX_GATEWAY_URL = rig.roles['matrix-gateway'].publicUrl;
   await startRole('matrix-presence-aggregator', { MATRIX_TIMEOUT_MS: 3000 });
-  await startRole('city-service', { MATRIX_TIMEOUT_MS: 3000, MATRIX_PUBLIC_URL: rig.synapse.url });
+  const city = { MATRIX_TIMEOUT_MS: 3000, MATRIX_PUBLIC_URL: rig.synapse.url };
+  await startRole('city-service', city);
+  await startRole('city-service', city, 'city-service 2');
   await startRole('auth-service', {});
-  await rig.roles['city-service'].waitForEvent(({ event }) => event === 'city.ready');
-  rig.hsToken = fs.readFileSync(path.join(rig.synapse.cityDir, 'daarion-appservice.yaml'), 'utf8').match(/^hs_token: '(.+)'$/m)[1];
+  for (const replica of ['city-service', 'city-service 2']) {
+    await rig.roles[replica].waitForEvent(({ event }) => event === 'city.ready');
+  }
+  rig.push.target = rig.roles['matrix-gateway'].publicUrl;
+  rig.way.target = rig.roles['city-service'].internalUrl;
   rig.secrets = {
-    as_token: rig.synapse.asToken, hs_token: rig.hsToken, admin_token: rig.synapse.adminToken,
+    as_token: rig.synapse.asToken, hs_token: rig.synapse.hsToken, admin_token: rig.synapse.adminToken,
     registration_secret: rig.synapse.registrationSecret,
   };
 });
@@ -63,6 +75,8 @@ after(async () => {
     await thing.remove();
   }
   await rig.synapse?.remove();
+  await rig.push?.close();
+  await rig.way?.close();
 });
 
 /** A request whose answer, head and body, is looked through at the end. */
@@ -101,6 +115,58 @@ test('the city works with the gateway as the one that knows', { skip }, async (t
   }
   const filled = await ask('city-service', 'POST', '/internal/city/matrix/backfill', { headers: internalHeaders }, true);
   assert.equal(filled.json.failed, 0, filled.text);
+});
+
+/** What has been said in a Matrix room, oldest first: [sender, body]. */
+async function timeline(roomId) {
+  const { chunk } = await rig.synapse.ok('GET', `/_matrix/client/v3/rooms/${encode(roomId)}/messages?dir=b&limit=100`,
+    { token: rig.synapse.adminToken });
+  return chunk.reverse().filter(({ type }) => type === 'm.room.message').map(({ sender, content }) => [sender, content.body]);
+}
+
+test('what is said at either replica, or in Matrix, is heard once everywhere, also when the one that sends is killed', { skip }, async (t) => {
+  const replicas = ['city-service', 'city-service 2'];
+  const api = (replica, user) => new Client(rig.roles[replica].publicUrl).as(user);
+  const [olenka, taras] = [makeUser('Оленка'), makeUser('Тарас')];
+  const room = await api(replicas[0], olenka).ok('POST', '/city/rooms', { name: 'Ринок', slug: 'market' });
+  await rig.synapse.ok('POST', `/_matrix/client/v3/join/${encode(room.matrix_room_alias)}`, { token: rig.synapse.adminToken, json: {} });
+  const inMatrix = (body) => rig.synapse.ok('PUT',
+    `/_matrix/client/v3/rooms/${encode(room.matrix_room_id)}/send/m.room.message/${encode(body)}`,
+    { token: rig.synapse.adminToken, json: { msgtype: 'm.text', body } });
+  const said = () => timeline(room.matrix_room_id);
+  const stored = async (replica) => (await api(replica, olenka).ok('GET', '/city/rooms/market/messages?limit=100')).items;
+  const untilEverywhere = async (count, at) => {
+    await until(`${count} in Matrix`, said, (events) => events.length >= count);
+    for (const replica of at) {
+      await until(`${count} at ${replica}`, () => stored(replica), (messages) => messages.length >= count);
+    }
+  };
+  const say = (replica, user, body) => api(replica, user).ok('POST', '/city/rooms/market/messages', { body });
+  await say(replicas[0], olenka, 'раз');
+  await say(replicas[1], taras, 'два');
+  await untilEverywhere(2, replicas);
+  await inMatrix('три');
+  await untilEverywhere(3, replicas);
+  assert.deepEqual((await said()).map(([, body]) => body), ['раз', 'два', 'три']);
+  const leads = ({ event }) => event === 'city.matrix_outgoing_leads';
+  const sender = replicas.find((replica) => rig.roles[replica].events.some(leads));
+  const other = replicas.find((replica) => replica !== sender);
+  rig.way.target = rig.roles[other].internalUrl;
+  await rig.roles[sender].kill();
+  await say(other, taras, 'чотири');
+  await inMatrix('п’ять');
+  await untilEverywhere(5, [other]);
+  await rig.roles[sender].start();
+  await rig.roles[sender].waitForEvent(({ event }) => event === 'city.ready');
+  await say(sender, olenka, 'шість');
+  await untilEverywhere(6, replicas);
+  const events = await said();
+  assert.deepEqual(events.map(([, body]) => body).toSorted(), ['раз', 'два', 'три', 'чотири', 'п’ять', 'шість'].toSorted());
+  const [messages, same] = [await stored(sender), await stored(other)];
+  assert.deepEqual(messages, same);
+  assert.deepEqual(messages.map(({ body }) => body).toSorted(), events.map(([, body]) => body).toSorted());
+  assert.equal(new Set(events.map(([who]) => who)).size, 3);
+  t.diagnostic(`the sender was ${sender}`);
 });
 
 test('whatever goes wrong is told without them', { skip }, async () => {
@@ -161,7 +227,7 @@ test('no other role knows the settings at all', async () => {
   for (const role of ['city-service', 'auth-service', 'matrix-presence-aggregator']) {
     const { stdout } = await runBinary([role, '--help']);
     assert.match(stdout, /LOG_LEVEL/);
-    for (const name of ['MATRIX_AS_TOKEN', 'SYNAPSE_ADMIN_TOKEN', 'SYNAPSE_REGISTRATION_SECRET']) {
+    for (const name of ['MATRIX_AS_TOKEN', 'MATRIX_HS_TOKEN', 'SYNAPSE_ADMIN_TOKEN', 'SYNAPSE_REGISTRATION_SECRET']) {
       assert.ok(!stdout.includes(name), `${role} takes ${name}`);
     }
   }
