@@ -602,6 +602,18 @@ describe('as an administrator', () => {
     assert.deepEqual(homeserver.asked(/PUT .*v2\/users/)[0].body, {});
     homeserver.addUser(`@daarion.squatted:${SERVER_NAME}`);
     assertError(await gateway.post('users/token', { user_id: 'squatted' }), 409, 'account_taken');
+    // Who comes between two attempts, of which the first has certainly made nothing, is a stranger too.
+    homeserver.answer(/PUT .*v2\/users/, [429, { errcode: 'M_LIMIT_EXCEEDED', retry_after_ms: 60000 }]);
+    assertError(await gateway.post('users/token', { user_id: 'between' }), 429, 'rate_limited');
+    homeserver.addUser(`@daarion.between:${SERVER_NAME}`);
+    assertError(await gateway.post('users/token', { user_id: 'between' }), 409, 'account_taken');
+    // An answer that was lost may have been about an account that is made.
+    homeserver.answer(/PUT .*v2\/users/, (call) => {
+      homeserver.addUser(call.parts[5]);
+      return [502, 'bad gateway'];
+    });
+    assertError(await gateway.post('users/token', { user_id: 'lost' }), 503, 'matrix_unavailable');
+    assert.equal((await gateway.post('users/token', { user_id: 'lost' })).status, 200);
     assertError(await gateway.post('presence/online', { matrix_user_id: first.matrix_user_id }),
       422, 'invalid_input', 'access_token', 'missing');
     assertError(await gateway.post('presence/online', { user_id }), 409, 'no_application_service');

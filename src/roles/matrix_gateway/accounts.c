@@ -30,8 +30,9 @@ static void end_failed(struct dc_gateway_account *a)
     a->failed(a, &a->why, a->retry_after_ms);
 }
 
-static void on_abandoned(void *data, enum dc_status st, const struct dc_db_result *const *results,
-                         size_t n, const struct dc_error *err)
+/* Given up: abandoned, or released. */
+static void on_given_up(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                        size_t n, const struct dc_error *err)
 {
     struct dc_gateway_account *a = data;
     (void)results;
@@ -42,6 +43,8 @@ static void on_abandoned(void *data, enum dc_status st, const struct dc_db_resul
     end_failed(a);
 }
 
+/* A claim that has certainly made nothing leaves nothing behind: an account that is there the next
+ * time is a stranger's. */
 static void fail(struct dc_gateway_account *a, const struct dc_error *err, int64_t retry_after_ms)
 {
     struct dc_gateway *g = a->flow->g;
@@ -49,8 +52,10 @@ static void fail(struct dc_gateway_account *a, const struct dc_error *err, int64
     a->retry_after_ms = retry_after_ms;
     if (a->has_claim) {
         a->has_claim = false;
-        if (dc_db_submit(dc_gateway_repo_abandon(g->ctx->db, a->user_id, a->claim), on_abandoned, a,
-                         NULL, NULL) == DC_OK) {
+        struct dc_db_batch *batch = a->is_fresh && a->is_unmade
+                                        ? dc_gateway_repo_release(g->ctx->db, a->user_id, a->claim)
+                                        : dc_gateway_repo_abandon(g->ctx->db, a->user_id, a->claim);
+        if (dc_db_submit(batch, on_given_up, a, NULL, NULL) == DC_OK) {
             return;
         }
     }
@@ -225,6 +230,9 @@ static void on_made(void *data, enum dc_status st, const struct dc_matrix_answer
     a->was_there = (st == DC_CONFLICT && strcmp(dc_error_code(cause), "matrix_in_use") == 0) ||
                    (st == DC_OK && !dc_gateway_has_as(g) && answer->http_status == 200);
     a->is_made = st == DC_OK && !a->was_there;
+    /* 408 may be the word of a proxy that has waited for too long. */
+    a->is_unmade = answer->http_status >= 400 && answer->http_status < 500 &&
+                   answer->http_status != 408 && !a->was_there;
     if (st == DC_CONFLICT && !a->was_there) {
         (void)dc_fail_code(&a->why, DC_UNAVAILABLE, DC_GATEWAY_MISCONFIGURED,
                            "the names of residents are reserved by an application service: set its "
@@ -257,6 +265,7 @@ static void make_account(struct dc_gateway_account *a)
         a->why = err;
         a->retry_after_ms = -1;
         a->was_there = a->is_made = false;
+        a->is_unmade = true;
         stop_renewing(a, conclude);
     }
 }

@@ -41,6 +41,7 @@ struct dc_gateway_account {
     bool is_renewing;
     void (*after_renewal)(struct dc_gateway_account *a); /* what waits for it to end */
     bool was_there, is_made; /* what the homeserver says of the account: else a failure, in why */
+    bool is_unmade;          /* it was refused, or never asked for */
     bool is_repair;          /* the row is there, the account is not (any more) */
     bool name_is_known;      /* the homeserver shows display_name already */
     void (*named)(struct dc_gateway_account *a);

@@ -39,8 +39,8 @@ struct dc_db_batch *dc_gateway_repo_abandon(struct dc_db *db, struct dc_slice us
 /* The account has been made. */
 struct dc_db_batch *dc_gateway_repo_confirm(struct dc_db *db, struct dc_slice user_id,
                                             struct dc_utc now);
-/* The account cannot be ours: gives the claim up.  One result; without a row it was not ours any
- * more. */
+/* The account cannot be ours, or has certainly not been made: gives the claim up.  One result;
+ * without a row it was not ours any more. */
 struct dc_db_batch *dc_gateway_repo_release(struct dc_db *db, struct dc_slice user_id,
                                             struct dc_utc claim);
 /* false: there is no row. */
