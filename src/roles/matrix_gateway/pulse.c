@@ -2,10 +2,9 @@
  * says anything that would show it (matrix_order.h).  They are said in a room in which nobody is
  * but the application service, found by its alias and made when there is none.
  *
- *   doubt ─ a second without a push ─ the room ─ a pulse ─ it comes back ─┬─ in order: no doubt
- * left ^                                                          │ └───────────── twice as long ──
- * refused: all of it comes ──┘
- */
+ * After a second without a push one is said.  When it comes back with nothing missing before it,
+ * there is no doubt any more.  When something is, it is refused, all of it comes, and after twice
+ * as long another one is said. */
 #include "base/time.h"
 #include "matrix/matrix_error.h"
 #include "matrix/matrix_id.h"
