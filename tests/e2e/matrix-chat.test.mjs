@@ -583,6 +583,22 @@ describe('to Matrix', () => {
     });
   }
 
+  test('a homeserver that fails is asked less and less', async () => {
+    const user = person(rig);
+    const room = await newRoom(rig, user);
+    await user.api.say(room.slug, 'до');
+    await untilSaid(rig, room, 1);
+    const times = (pattern) => rig.homeserver.asked(pattern).length;
+    rig.homeserver.answer(/PUT .*m\.room\.message/, [500, { errcode: 'M_UNKNOWN', error: 'x' }], 1_000_000);
+    const [sends, checks] = [times(/PUT .*m\.room\.message/), times(/versions/)];
+    await user.api.say(room.slug, 'далі');
+    await rig.homeserver.waitFor(/versions/, checks + 30); // a look at it each 100 ms
+    const tries = times(/PUT .*m\.room\.message/) - sends;
+    assert.ok(tries >= 2 && tries < 30, `${tries} tries`);
+    rig.homeserver.script.length = 0;
+    assert.deepEqual((await untilSaid(rig, room, 2)).map(([, body]) => body), ['до', 'далі']);
+  });
+
   test('a message of which the answer was lost is not said again, also by a homeserver that has forgotten', async () => {
     const user = person(rig);
     const room = await newRoom(rig, user);

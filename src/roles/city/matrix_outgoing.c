@@ -343,6 +343,8 @@ static void pump(struct dc_matrix_outgoing *o)
         DC_ASSERT(i < PARALLEL);
         dc_list_remove(&room->outgoing.link);
         room->outgoing.state = DC_OUTGOING_ACTIVE;
+        room->outgoing.backoff.base_ms = RETRY_BASE_MS;
+        room->outgoing.backoff.max_ms = RETRY_MAX_MS;
         o->lanes[i].room = room;
         o->n_active++;
         dc_arena_init(&o->lanes[i].arena, 4096, 0);
