@@ -14,7 +14,6 @@
     10000 /* a subscription that cannot begin does not hold up others for ever */
 #define BACKOFF_BASE_MS 100
 #define BACKOFF_MAX_MS  2000
-#define ENTRY_OVERHEAD  256
 
 enum entry_state { WAITING, SENT, DONE };
 
