@@ -69,6 +69,7 @@ static const char *known_code(struct dc_slice code)
         "matrix_misconfigured",
         "matrix_not_configured",
         "matrix_refused",
+        "matrix_room_gone",
         "matrix_timeout",
         "matrix_token_refused",
         "matrix_too_large",

@@ -726,7 +726,38 @@ describe('to Matrix', () => {
     assertError(await rig.internal.post('/internal/matrix/rooms/nothing/send', good, { headers: internalHeaders }),
       422, 'invalid_input', 'room_id');
     assertError(await rig.internal.post(`/internal/matrix/rooms/${encode('!none:fake.test')}/send`, good,
-      { headers: internalHeaders }), 403, 'matrix_forbidden');
+      { headers: internalHeaders }), 404, 'matrix_room_gone');
+  });
+
+  test('a Matrix room that was deleted is made again, and hears what was said; other rooms do not notice', async () => {
+    const user = person(rig);
+    const [room, other] = [await newRoom(rig, user), await newRoom(rig, user)];
+    await user.api.say(room.slug, 'до');
+    await untilSaid(rig, room, 1);
+    rig.homeserver.rooms.delete(room.matrix_room_id);
+    rig.homeserver.aliases.delete(room.matrix_room_alias);
+    const waits = () => rig.server.events.filter(({ event }) => event === 'city.matrix_outgoing_waits').length;
+    const before = waits();
+    // While no new one can be made, only this room waits.
+    rig.homeserver.answer(/createRoom/, [500, { errcode: 'M_UNKNOWN', error: 'x' }], 1_000_000);
+    await user.api.say(room.slug, 'у порожнечу');
+    const gone = await rig.server.waitForEvent(({ event }) => event === 'city.matrix_room_gone');
+    assert.deepEqual([gone.room, gone.matrix_room_id], [room.slug, room.matrix_room_id]);
+    for (let i = 0; i < 5; i += 1) {
+      await user.api.say(other.slug, `поруч ${i}`);
+      await untilSaid(rig, other, i + 1);
+    }
+    assert.equal(waits(), before);
+    assert.equal((await rig.internal.ok('GET', '/healthz')).checks.matrix_chat.status, 'ok');
+    rig.homeserver.script.length = 0;
+    const moved = await rig.server.waitForEvent((event) => event.event === 'city.matrix_room_moved' && event.room === room.slug);
+    assert.equal(moved.from, room.matrix_room_id);
+    const now = await user.api.ok('GET', `/api/city/rooms/${room.slug}`);
+    assert.equal(now.matrix_room_id, rig.homeserver.aliases.get(room.matrix_room_alias));
+    assert.notEqual(now.matrix_room_id, room.matrix_room_id);
+    assert.deepEqual((await untilSaid(rig, now, 1)).map(([, body]) => body), ['у порожнечу']);
+    await user.api.say(room.slug, 'далі');
+    assert.deepEqual((await untilSaid(rig, now, 2)).map(([, body]) => body), ['у порожнечу', 'далі']);
   });
 });
 

@@ -1,4 +1,5 @@
-// A Matrix room that is upgraded: the city follows to the one that replaces it, with chat and presence.
+// A Matrix room that is upgraded: the city follows to the one that replaces it, with chat and presence. And one that
+// is deleted: it is made again.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { closing, internalHeaders, person } from '../e2e/support/city.mjs';
@@ -109,4 +110,23 @@ test('a room that somebody else has put in the place of ours is not taken', asyn
   const line = await city.server.waitForEvent((entry) => entry.event === 'city.matrix_room_not_moved');
   assert.deepEqual([line.room, line.code], ['builders', 'alias_taken']);
   assert.equal((await city.room('builders')).matrix_room_id, old.matrix_room_id);
+});
+
+test('a room that the administrator has deleted is made again: what is said is heard there', async () => {
+  const taras = person(city, 'Тарас');
+  const old = await taras.api.createRoom('Сад', { slug: 'garden' });
+  await taras.api.say('garden', 'до');
+  await anna.join(old.matrix_room_id);
+  await until('said', () => messages(old.matrix_room_id), (bodies) => bodies.includes('до'));
+  const { delete_id: id } = await synapse.ok('DELETE', `/_synapse/admin/v2/rooms/${encode(old.matrix_room_id)}`,
+    { token: synapse.adminToken, json: { purge: true, force_purge: true } });
+  await until('deleted', () => synapse.ok('GET', `/_synapse/admin/v2/rooms/delete_status/${id}`, { token: synapse.adminToken }),
+    ({ status }) => status === 'complete');
+  await taras.api.say('garden', 'сам у саду');
+  const now = await until('another room', () => city.room('garden'), (room) => room.matrix_room_id !== old.matrix_room_id);
+  assert.equal(now.matrix_room_alias, old.matrix_room_alias);
+  await anna.join(now.matrix_room_id);
+  await until('said there', () => messages(now.matrix_room_id), (bodies) => bodies.includes('сам у саду'));
+  await anna.ok('PUT', `/rooms/${encode(now.matrix_room_id)}/send/m.room.message/again`, { msgtype: 'm.text', body: 'я теж тут' });
+  await until('heard', () => taras.api.history('garden'), (history) => history.some(({ body }) => body === 'я теж тут'));
 });

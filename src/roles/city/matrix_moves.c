@@ -1,4 +1,4 @@
-/* Matrix rooms that have been replaced. */
+/* Matrix rooms that have been replaced, or are gone. */
 #include "roles/city/matrix_moves.h"
 
 #include "base/input.h"
@@ -27,6 +27,7 @@ struct look {
     struct dc_backoff pause;
     int64_t due_ms;
     bool is_busy;
+    bool is_gone;          /* an alias that leads nowhere is not waited for: the room is made */
     struct dc_arena arena; /* while it is busy: */
     struct dc_slice was;   /* the Matrix room of our row when the gateway was asked */
     struct dc_slice now;
@@ -143,6 +144,16 @@ static enum dc_status store(struct look *l, const struct dc_matrix_room_ids *roo
 /* --- the alias --- */
 
 static void on_found(void *data, enum dc_status st, const struct dc_matrix_room_ids *room,
+                     const struct dc_error *cause);
+
+static bool make(struct look *l)
+{
+    const struct dc_room_row *row = &l->room->row;
+    return dc_matrix_link_create(l->moves->city, row->slug, row->name, on_found, l, NULL) == DC_OK;
+}
+
+/* Found, or made. */
+static void on_found(void *data, enum dc_status st, const struct dc_matrix_room_ids *room,
                      const struct dc_error *cause)
 {
     struct look *l = data;
@@ -151,6 +162,10 @@ static void on_found(void *data, enum dc_status st, const struct dc_matrix_room_
     bool is_settled = st == DC_NOT_FOUND || (st == DC_OK && dc_slice_eq(room->room_id, l->was));
     if (m->city->is_stopping) {
         look_ends(l, true);
+    } else if (st == DC_NOT_FOUND && l->is_gone) {
+        if (!make(l)) {
+            look_ends(l, false);
+        }
     } else if (is_settled) { /* not yet, or not at all */
         l->left--;
         look_ends(l, l->left == 0);
@@ -204,15 +219,15 @@ static void on_clock(struct dc_timer *t)
 
 /* --- from outside --- */
 
-void dc_matrix_moves_look(struct dc_city *city, struct dc_city_room *room, bool is_told)
+static bool may_look(const struct dc_city *city, const struct dc_city_room *room)
 {
-    struct dc_matrix_moves *m = city->moves;
+    return city->moves != NULL && !city->is_stopping && room->row.matrix_room_id.ptr != NULL;
+}
+
+/* The one of the room, which is begun if there is none. */
+static struct look *look_of(struct dc_matrix_moves *m, struct dc_city_room *room)
+{
     struct look *l = NULL;
-    if (m == NULL || city->is_stopping || room->row.matrix_room_id.ptr == NULL ||
-        (!is_told && room->outgoing.suspected_until_ms > now_ms(m))) {
-        return;
-    }
-    room->outgoing.suspected_until_ms = now_ms(m) + SUSPICION_MS;
     DC_LIST_FOREACH (it, &m->looks) {
         struct look *other = DC_LIST_ENTRY(it, struct look, link);
         l = other->room == room ? other : l;
@@ -226,10 +241,31 @@ void dc_matrix_moves_look(struct dc_city *city, struct dc_city_room *room, bool 
         dc_list_init(&l->link);
         dc_list_push_back(&m->looks, &l->link);
     }
+    return l;
+}
+
+void dc_matrix_moves_look(struct dc_city *city, struct dc_city_room *room, bool is_told)
+{
+    struct dc_matrix_moves *m = city->moves;
+    if (!may_look(city, room) || (!is_told && room->outgoing.suspected_until_ms > now_ms(m))) {
+        return;
+    }
+    room->outgoing.suspected_until_ms = now_ms(m) + SUSPICION_MS;
+    struct look *l = look_of(m, room);
     if (is_told || l->left == 0) {
         l->left = is_told ? LOOKS : 1;
     }
     arm(m); /* not at once: the caller is in the middle of something */
+}
+
+void dc_matrix_moves_gone(struct dc_city *city, struct dc_city_room *room)
+{
+    if (may_look(city, room)) {
+        struct look *l = look_of(city->moves, room);
+        l->is_gone = true;
+        l->left = l->left == 0 ? 1 : l->left;
+        arm(city->moves);
+    }
 }
 
 struct moved_body {

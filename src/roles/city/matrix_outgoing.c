@@ -153,25 +153,47 @@ static void lane_end(struct lane *l)
 }
 
 /* Tries again later, without knowing how far it got. */
-static void lane_fail(struct lane *l, const struct dc_error *err, int64_t retry_after_ms)
+static void lane_wait(struct lane *l, int64_t pause_ms)
 {
     struct dc_matrix_outgoing *o = l->o;
     struct dc_room_outgoing *out = &l->room->outgoing;
+    out->sure_term = 0;
+    out->retry_at_ms = now_ms(o) + pause_ms;
+    out->state = DC_OUTGOING_WAITING;
+    dc_list_push_back(&o->waiting, &out->link);
+    lane_free(l);
+    arm_retry(o);
+    pump(o);
+}
+
+static void lane_fail(struct lane *l, const struct dc_error *err, int64_t retry_after_ms)
+{
+    struct dc_matrix_outgoing *o = l->o;
     if (o->city->is_stopping) {
         lane_end(l);
         return;
     }
     /* Who says for how long to wait, and is there, is taken at his word. */
     bool is_told = err->status == DC_LIMIT && retry_after_ms > 0;
-    int64_t pause_ms = is_told ? 0 : (int64_t)dc_backoff_next_ms(&out->backoff);
-    out->sure_term = 0;
-    out->retry_at_ms = now_ms(o) + (retry_after_ms > pause_ms ? retry_after_ms : pause_ms);
-    out->state = DC_OUTGOING_WAITING;
-    dc_list_push_back(&o->waiting, &out->link);
-    lane_free(l);
+    int64_t pause_ms = is_told ? 0 : (int64_t)dc_backoff_next_ms(&l->room->outgoing.backoff);
     begin_trouble(o, err);
-    arm_retry(o);
-    pump(o);
+    lane_wait(l, retry_after_ms > pause_ms ? retry_after_ms : pause_ms);
+}
+
+/* The Matrix room is not there: this room's trouble alone.  What is said waits for another one. */
+static void lane_gone(struct lane *l)
+{
+    struct dc_matrix_outgoing *o = l->o;
+    if (o->city->is_stopping) {
+        lane_end(l);
+        return;
+    }
+    o->failed->value++;
+    DC_LOG_WARN_EVENT(o->city->ctx->log, "city.matrix_room_gone",
+                      DC_LF_T("room", l->room->row.slug),
+                      DC_LF_T("matrix_room_id", l->room->row.matrix_room_id));
+    dc_matrix_moves_gone(o->city, l->room);
+    lane_wait(l, (int64_t)dc_backoff_next_ms(&l->room->outgoing.backoff));
 }
 
 static void say_next(struct lane *l);
@@ -236,6 +258,8 @@ static void on_said(void *data, enum dc_status st, struct dc_slice event_id, int
         submit(l, dc_matrix_repo_said(db, l->room->row.id, row->message_id, event_id), on_settled);
     } else if (strcmp(dc_error_code(err), "chat_not_bridged") == 0) {
         turn_off(l, err);
+    } else if (strcmp(dc_error_code(err), "matrix_room_gone") == 0) {
+        lane_gone(l);
     } else if (is_final(st)) {
         o->refused->value++;
         DC_LOG_WARN_EVENT(o->city->ctx->log, "city.matrix_message_refused",

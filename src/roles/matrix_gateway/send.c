@@ -66,11 +66,16 @@ static void on_joined(void *data, enum dc_status st, const struct dc_matrix_answ
                       const struct dc_error *cause)
 {
     struct send_flow *f = data;
+    struct dc_error err = {0};
     if (st == DC_OK) {
         send_text(f);
     } else if ((st == DC_FORBIDDEN || st == DC_NOT_FOUND) &&
                dc_gateway_account_repair(&f->account)) {
-        f->has_joined = false; /* it was the account that is not there */
+        f->has_joined = false;       /* it was the account that is not there */
+    } else if (st == DC_NOT_FOUND) { /* with an account that is there: it is the room */
+        (void)dc_fail_code(&err, DC_NOT_FOUND, "matrix_room_gone",
+                           "the homeserver has no such room (any more)");
+        fail(f, &err, -1);
     } else {
         fail(f, cause, answer->retry_after_ms);
     }

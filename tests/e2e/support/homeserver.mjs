@@ -310,8 +310,11 @@ export class FakeHomeserver {
       }
       case 'POST join/*': {
         const room = this.rooms.get(rest[1]);
-        if (!this.users.has(self) || !room || room.banned?.has(self)) {
+        if (!this.users.has(self) || room?.banned?.has(self)) {
           return error(403, 'M_FORBIDDEN');
+        }
+        if (!room) {
+          return error(404, 'M_UNKNOWN'); // no other server is known to ask
         }
         room.members.add(self);
         return [200, { room_id: rest[1] }];
