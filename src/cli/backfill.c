@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "matrix/matrix_path.h"
 #include "net/http_client.h"
+#include "rt/timer.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 struct backfill {
     const struct dc_settings *settings;
     struct dc_http_client *client;
+    struct dc_timer wait;
     struct dc_strbuf after;
     int64_t processed, created, found, failed;
     int exit_code;
@@ -24,10 +26,16 @@ struct backfill {
 
 static void ask(struct backfill *b);
 
+static void end(struct backfill *b)
+{
+    dc_timer_close(&b->wait, NULL);
+    dc_http_client_close(b->client);
+}
+
 static void fail(struct backfill *b, const struct dc_error *err)
 {
     dc_cli_complain(err);
-    dc_http_client_close(b->client);
+    end(b);
 }
 
 static int64_t number(const json_t *json, const char *key_z)
@@ -36,14 +44,19 @@ static int64_t number(const json_t *json, const char *key_z)
 }
 
 /* On a terminal the line is written over, elsewhere there is one a page. */
-static void show(const struct backfill *b, int64_t remaining)
+static void show(const struct backfill *b, int64_t remaining, int64_t wait_ms)
 {
     bool is_terminal = isatty(STDOUT_FILENO) == 1;
     int64_t all = b->processed + remaining;
-    (void)printf("%sbackfill: %lld of %lld rooms, %lld made, %lld found, %lld failed%s",
-                 is_terminal ? "\r" : "", (long long)b->processed, (long long)all,
-                 (long long)b->created, (long long)b->found, (long long)b->failed,
-                 is_terminal && remaining > 0 ? "" : "\n");
+    (void)printf("%sbackfill: %lld of %lld rooms, %lld made, %lld found, %lld failed",
+                 is_terminal ? "\r\x1b[K" : "", (long long)b->processed, (long long)all,
+                 (long long)b->created, (long long)b->found, (long long)b->failed);
+    if (wait_ms > 0) {
+        (void)printf("; waits %lld s, as the homeserver limits how many rooms an account makes "
+                     "(MATRIX_AS_TOKEN lifts that)",
+                     (long long)((wait_ms + 999) / 1000));
+    }
+    (void)printf("%s", is_terminal && remaining > 0 ? "" : "\n");
     (void)fflush(stdout);
 }
 
@@ -61,19 +74,25 @@ static void complain_of_rooms(const json_t *details)
     }
 }
 
-/* true: there are more. */
-static bool take_page(struct backfill *b, const json_t *json)
+/* true: there are more, to be asked for after *wait_ms. */
+static bool take_page(struct backfill *b, const json_t *json, int64_t *wait_ms)
 {
     struct dc_slice next = dc_json_text(json, "next");
+    *wait_ms = number(json, "retry_after_ms");
     b->processed += number(json, "processed");
     b->created += number(json, "created");
     b->found += number(json, "found");
     b->failed += number(json, "failed");
-    show(b, number(json, "remaining"));
+    show(b, number(json, "remaining"), *wait_ms);
     complain_of_rooms(json_object_get(json, "details"));
     dc_strbuf_clear(&b->after);
     dc_strbuf_add(&b->after, next);
-    return next.ptr != NULL;
+    return next.ptr != NULL || *wait_ms > 0;
+}
+
+static void on_waited(struct dc_timer *t)
+{
+    ask(DC_CONTAINER_OF(t, struct backfill, wait));
 }
 
 static void on_answer(void *data, enum dc_status st, const struct dc_http_answer *answer,
@@ -82,6 +101,7 @@ static void on_answer(void *data, enum dc_status st, const struct dc_http_answer
     struct backfill *b = data;
     struct dc_error err = {0};
     json_t *json = NULL;
+    int64_t wait_ms = 0;
     if (st != DC_OK) {
         fail(b, cause);
         return;
@@ -94,11 +114,11 @@ static void on_answer(void *data, enum dc_status st, const struct dc_http_answer
         (void)dc_fail(&err, DC_UPSTREAM, 0, "the city answers %d: %.*s", answer->http_status,
                       DC_SLICE_ARG(detail));
         fail(b, &err);
-    } else if (take_page(b, json)) {
-        ask(b);
+    } else if (take_page(b, json, &wait_ms)) {
+        dc_timer_start(&b->wait, wait_ms > 0 ? (uint64_t)wait_ms : 0, 0);
     } else {
         b->exit_code = b->failed > 0 ? DC_EXIT_FAILED : DC_EXIT_OK;
-        dc_http_client_close(b->client);
+        end(b);
     }
     json_decref(json);
 }
@@ -154,6 +174,7 @@ int dc_cli_backfill(struct dc_conf *conf)
         st = dc_http_client_create(loop, &b.client, &err);
     }
     if (st == DC_OK) {
+        dc_timer_init(loop, &b.wait, on_waited);
         ask(&b);
     } else {
         dc_cli_complain(&err);

@@ -18,14 +18,19 @@ void *dc_request_alloc(struct dc_http_request *r, size_t size)
     return state;
 }
 
-void dc_request_fail_limit(struct dc_http_request *r, uint64_t wait_ms, const char *detail_z)
+void dc_request_set_retry_after(struct dc_http_request *r, uint64_t wait_ms)
 {
-    struct dc_error err = {0};
     char seconds[24];
     int n = snprintf(seconds, sizeof(seconds), "%" PRIu64,
                      wait_ms / 1000 + (wait_ms % 1000 > 0 ? 1 : 0));
     DC_ASSERT(n > 0 && (size_t)n < sizeof(seconds));
     dc_http_set_header(r, "Retry-After", dc_slice_make(seconds, (size_t)n));
+}
+
+void dc_request_fail_limit(struct dc_http_request *r, uint64_t wait_ms, const char *detail_z)
+{
+    struct dc_error err = {0};
+    dc_request_set_retry_after(r, wait_ms);
     (void)dc_fail(&err, DC_LIMIT, 0, "%s", detail_z);
     dc_http_reply_error(r, &err);
 }

@@ -10,6 +10,8 @@
 DC_MUST_USE void *dc_request_alloc(struct dc_http_request *r, size_t size);
 /* 503 out_of_memory. */
 void dc_request_fail_memory(struct dc_http_request *r);
+/* Retry-After of the answer to come: wait_ms rounded up to whole seconds. */
+void dc_request_set_retry_after(struct dc_http_request *r, uint64_t wait_ms);
 /* 429 with Retry-After: wait_ms rounded up to whole seconds. */
 void dc_request_fail_limit(struct dc_http_request *r, uint64_t wait_ms, const char *detail_z);
 /* 422 about one field. */

@@ -275,6 +275,40 @@ describe('backfill', () => {
     const after = await rig.api.ok('GET', '/api/city/rooms');
     assert.equal(new Set(after.map((room) => room.matrix_room_id)).size, after.length);
   });
+
+  test('a homeserver that limits how many rooms are made is waited for, and that is said', async () => {
+    const user = person(rig);
+    await rig.server.stop();
+    delete rig.server.env.SYNAPSE_URL;
+    await rig.server.start();
+    await Promise.all(Array.from({ length: 12 }, (_, i) => user.api.createRoom(`Slow ${i}`)));
+    await rig.server.stop();
+    rig.server.env.SYNAPSE_URL = rig.homeserver.url;
+    await rig.server.start();
+    const env = childEnvironment({ INTERNAL_PORT: rig.server.internalPort, INTERNAL_API_KEY: INTERNAL_KEY });
+    // Longer than the gateway may take for a call, twice; then it makes all of them.
+    const limit = [429, { errcode: 'M_LIMIT_EXCEEDED', error: 'x', retry_after_ms: 5100 }];
+    rig.homeserver.answer(/createRoom/, limit, 1);
+    const { json } = await backfill(rig);
+    assert.equal(json.retry_after_ms, 6000); // whole seconds, as Retry-After has them
+    assert.equal(json.failed, 0);
+    assert.equal(json.processed, json.created);
+    assert.ok(json.remaining >= 1 && json.processed + json.remaining === 12, JSON.stringify(json));
+    assert.equal(json.details.length, json.processed);
+    rig.homeserver.answer(/createRoom/, limit, 1);
+    const refused = await user.api.post('/api/city/rooms', { name: 'Too many' });
+    assertError(refused, 503, 'matrix_unavailable');
+    assert.equal(refused.headers['retry-after'], '6');
+    assert.match(refused.json.detail, /limits/);
+    rig.homeserver.answer(/createRoom/, limit, 1);
+    const { code, stdout, stderr } = await runBinary(['backfill'], { env });
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^backfill: \d+ of \d+ rooms, .*; waits 6 s, as the homeserver limits .*MATRIX_AS_TOKEN/m);
+    assert.match(stdout, /^backfill: (\d+) of \1 rooms, \d+ made, 0 found, 0 failed\n$/m);
+    for (const room of await rig.api.ok('GET', '/api/city/rooms')) {
+      assert.equal(room.matrix_room_id, rig.homeserver.aliases.get(alias(room.slug)), room.slug);
+    }
+  });
 });
 
 describe('a page that talks Matrix', () => {

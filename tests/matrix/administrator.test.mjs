@@ -2,7 +2,8 @@
 // homeserver's limits are kept to.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { assertError } from '../e2e/support/http.mjs';
+import { assertError, Client } from '../e2e/support/http.mjs';
+import { INTERNAL_KEY, runBinary } from '../e2e/support/server.mjs';
 import { Gateway } from './support/gateway.mjs';
 import { Synapse } from './support/synapse.mjs';
 
@@ -51,6 +52,22 @@ test('who has no time to wait is told for how long', async (t) => {
   const answer = answers.find((one) => one.status === 429);
   assertError(answer ?? answers[0], 429, 'rate_limited');
   assert.ok(Number(answer.headers['retry-after']) >= 1);
+});
+
+test('a backfill waits for the homeserver, and says so', async (t) => {
+  const gateway = await start(t, { SYNAPSE_ADMIN_TOKEN: synapse.adminToken, MATRIX_TIMEOUT_MS: 1000 });
+  await gateway.untilHealth((h) => h.synapse_admin === 'ok');
+  const env = { INTERNAL_PORT: gateway.server.internalPort, INTERNAL_API_KEY: INTERNAL_KEY };
+  const { code, stdout, stderr } = await runBinary(['backfill'], { env, timeoutMs: 120_000 });
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^backfill: .*; waits \d+ s, as the homeserver limits how many rooms an account makes \(MATRIX_AS_TOKEN lifts that\)$/m);
+  assert.match(stdout, /^backfill: (\d+) of \1 rooms, \d+ made, \d+ found, 0 failed\n$/m);
+  const rooms = await new Client(gateway.server.publicUrl).ok('GET', '/api/city/rooms');
+  assert.ok(rooms.length > 2);
+  for (const room of rooms) {
+    assert.equal((await synapse.roomOf(alias(room.slug)))?.room_id, room.matrix_room_id, room.slug);
+  }
+  t.diagnostic(stdout);
 });
 
 test("a stranger's room under a city alias is a conflict", async (t) => {

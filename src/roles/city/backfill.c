@@ -1,7 +1,10 @@
 /* POST /internal/city/matrix/backfill: Matrix rooms for the rooms that have none
  * (specs/matrix-rooms-bridge §4.2, CONTRACT §2.7).  Each is looked for by its alias and made if it
  * is not there, so whoever was interrupted just begins again: nothing is made twice.  At most
- * PARALLEL rooms at a time; one that fails keeps no other from its room. */
+ * PARALLEL rooms at a time; one that fails keeps no other from its room.
+ *
+ * A homeserver that limits how many rooms are made (an ordinary account makes one a minute) ends
+ * the page: what it had to leave is not failed, and the answer says when to ask again. */
 #include "roles/city/catch_up.h"
 #include "roles/city/lookup.h"
 #include "roles/city/matrix_link.h"
@@ -37,6 +40,8 @@ struct backfill {
     struct item *items;
     size_t n, next, running;
     int64_t remaining; /* behind these */
+    struct dc_slice after;
+    int64_t retry_after_ms; /* 0: no room had to be left */
     size_t found, created, failed;
     struct worker workers[PARALLEL];
 };
@@ -57,29 +62,58 @@ static void write_item(const struct item *item, struct dc_jsonw *w)
     dc_jsonw_end(w);
 }
 
+/* The first room that was left, or n.  What failed behind it comes again with it, so it has not
+ * failed yet. */
+static size_t leave_from(struct backfill *b)
+{
+    size_t first = 0;
+    while (first < b->n && b->items[first].outcome_z != NULL) {
+        first++;
+    }
+    for (size_t i = first; i < b->n; i++) {
+        if (b->items[i].error_z != NULL) {
+            b->items[i].outcome_z = NULL;
+            b->failed--;
+        }
+    }
+    return first;
+}
+
 static void finish(struct backfill *b)
 {
     struct dc_city *city = b->city;
     struct dc_strbuf out = {0};
     struct dc_jsonw w;
+    size_t until = leave_from(b);
+    size_t done = b->created + b->found + b->failed;
     for (size_t i = 0; i < PARALLEL; i++) {
         dc_arena_free(&b->workers[i].arena);
     }
-    DC_LOG_INFO_EVENT(city->ctx->log, "city.backfill", DC_LF_I("processed", b->n),
+    b->remaining += (int64_t)(b->n - done);
+    DC_LOG_INFO_EVENT(city->ctx->log, "city.backfill", DC_LF_I("processed", done),
                       DC_LF_I("created", b->created), DC_LF_I("found", b->found),
-                      DC_LF_I("failed", b->failed), DC_LF_I("remaining", b->remaining));
+                      DC_LF_I("failed", b->failed), DC_LF_I("remaining", b->remaining),
+                      DC_LF_I("retry_after_ms", b->retry_after_ms));
     dc_jsonw_init(&w, &out);
     dc_jsonw_object(&w);
-    dc_jsonw_key_i64(&w, "processed", (int64_t)b->n);
+    dc_jsonw_key_i64(&w, "processed", (int64_t)done);
     dc_jsonw_key_i64(&w, "created", (int64_t)b->created);
     dc_jsonw_key_i64(&w, "found", (int64_t)b->found);
     dc_jsonw_key_i64(&w, "failed", (int64_t)b->failed);
     dc_jsonw_key_i64(&w, "remaining", b->remaining);
-    dc_jsonw_key_text(&w, "next", b->remaining > 0 ? b->items[b->n - 1].id : DC_SLICE_NULL);
+    dc_jsonw_key_text(&w, "next",
+                      b->remaining == 0 ? DC_SLICE_NULL
+                      : until > 0       ? b->items[until - 1].id
+                                        : b->after);
+    if (b->retry_after_ms > 0) {
+        dc_jsonw_key_i64(&w, "retry_after_ms", b->retry_after_ms);
+    }
     dc_jsonw_key(&w, "details");
     dc_jsonw_array(&w);
     for (size_t i = 0; i < b->n; i++) {
-        write_item(&b->items[i], &w);
+        if (b->items[i].outcome_z != NULL) {
+            write_item(&b->items[i], &w);
+        }
     }
     dc_jsonw_end(&w);
     dc_jsonw_end(&w);
@@ -216,19 +250,30 @@ static void store(struct worker *k, const struct dc_matrix_room_ids *room)
     room_failed(k, &err);
 }
 
+/* Nothing has been made; nor is there any use in asking for the next one. */
+static void room_left(struct worker *k, int64_t retry_after_ms)
+{
+    struct backfill *b = k->b;
+    int64_t wait_ms = retry_after_ms > 0 ? retry_after_ms : 1000;
+    b->retry_after_ms = wait_ms > b->retry_after_ms ? wait_ms : b->retry_after_ms;
+    go_on(k);
+}
+
 static void on_created(void *data, enum dc_status st, const struct dc_matrix_room_ids *room,
-                       const struct dc_error *err)
+                       int64_t retry_after_ms, const struct dc_error *err)
 {
     struct worker *k = data;
     if (st == DC_OK) {
         store(k, room);
+    } else if (st == DC_LIMIT) {
+        room_left(k, retry_after_ms);
     } else {
         room_failed(k, err);
     }
 }
 
 static void on_found(void *data, enum dc_status st, const struct dc_matrix_room_ids *room,
-                     const struct dc_error *cause)
+                     int64_t retry_after_ms, const struct dc_error *cause)
 {
     struct worker *k = data;
     struct backfill *b = k->b;
@@ -237,6 +282,8 @@ static void on_found(void *data, enum dc_status st, const struct dc_matrix_room_
     if (st == DC_OK) {
         k->was_there = true;
         store(k, room);
+    } else if (st == DC_LIMIT) {
+        room_left(k, retry_after_ms);
     } else if (st != DC_NOT_FOUND) {
         room_failed(k, cause);
     } else if (dc_matrix_link_create(b->city, item->slug, item->name, on_created, k, &err) !=
@@ -249,7 +296,7 @@ static void on_found(void *data, enum dc_status st, const struct dc_matrix_room_
 static void go_on(struct worker *k)
 {
     struct backfill *b = k->b;
-    while (b->next < b->n) {
+    while (b->next < b->n && b->retry_after_ms == 0) {
         struct dc_error err = {0};
         k->at = b->next++;
         k->was_there = false;
@@ -340,6 +387,7 @@ static void post_backfill(void *ctx, struct dc_http_request *r)
     if (b != NULL) {
         b->city = city;
         b->r = r;
+        b->after = q.after.len > 0 ? q.after : DC_SLICE_NULL; /* lives as long as r */
         dc_city_submit(city, r, dc_repo_rooms_without_matrix(city->ctx->db, q.after, q.limit),
                        on_rooms, b);
     }

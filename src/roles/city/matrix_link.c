@@ -85,17 +85,17 @@ static void on_room(void *data, enum dc_status st, const json_t *json, int64_t r
     struct dc_error err = {0};
     struct dc_matrix_room_ids room = {dc_json_text(json, "matrix_room_id"),
                                       dc_json_text(json, "matrix_room_alias")};
-    (void)retry_after_ms;
     if (st == DC_OK && (room.room_id.ptr == NULL || room.alias.ptr == NULL)) {
         st = dc_fail_code(&err, DC_UNAVAILABLE, "matrix_unavailable",
                           "matrix-gateway names no room");
-    } else if (st != DC_OK && (strcmp(dc_error_code(cause), "alias_taken") == 0 ||
-                               strcmp(dc_error_code(cause), "not_found") == 0)) {
+    } else if (st == DC_LIMIT || st == DC_INVALID ||
+               (st != DC_OK && (strcmp(dc_error_code(cause), "alias_taken") == 0 ||
+                                strcmp(dc_error_code(cause), "not_found") == 0))) {
         err = *cause;
     } else if (st != DC_OK) {
         st = unavailable(cause, &err);
     }
-    a->room_cb(a->data, st, st == DC_OK ? &room : NULL, &err);
+    a->room_cb(a->data, st, st == DC_OK ? &room : NULL, retry_after_ms, &err);
     dc_free(a);
     dc_city_pending_end(city);
 }

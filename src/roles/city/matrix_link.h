@@ -18,11 +18,13 @@ struct dc_matrix_room_ids {
     struct dc_slice room_id, alias;
 };
 typedef void (*dc_matrix_room_cb)(void *data, enum dc_status st,
-                                  const struct dc_matrix_room_ids *room,
+                                  const struct dc_matrix_room_ids *room, int64_t retry_after_ms,
                                   const struct dc_error *err);
 /* The room of a slug: made, or found when it is there already.  See rt/op.h; slug and name are
- * copied.  Every failure but alias_taken (DC_CONFLICT) is DC_UNAVAILABLE: matrix_unavailable, or
- * matrix_misconfigured when only an operator can help. */
+ * copied.  Failures: alias_taken (DC_CONFLICT); rate_limited (DC_LIMIT): the homeserver limits how
+ * many rooms are made, and wants retry_after_ms; DC_INVALID: the gateway takes no such room.  All
+ * others are DC_UNAVAILABLE: matrix_unavailable, or matrix_misconfigured when only an operator can
+ * help. */
 DC_MUST_USE enum dc_status dc_matrix_link_create(struct dc_city *city, struct dc_slice slug,
                                                  struct dc_slice name, dc_matrix_room_cb cb,
                                                  void *data, struct dc_error *err);

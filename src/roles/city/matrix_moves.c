@@ -144,7 +144,7 @@ static enum dc_status store(struct look *l, const struct dc_matrix_room_ids *roo
 /* --- the alias --- */
 
 static void on_found(void *data, enum dc_status st, const struct dc_matrix_room_ids *room,
-                     const struct dc_error *cause);
+                     int64_t retry_after_ms, const struct dc_error *cause);
 
 static bool make(struct look *l)
 {
@@ -154,11 +154,12 @@ static bool make(struct look *l)
 
 /* Found, or made. */
 static void on_found(void *data, enum dc_status st, const struct dc_matrix_room_ids *room,
-                     const struct dc_error *cause)
+                     int64_t retry_after_ms, const struct dc_error *cause)
 {
     struct look *l = data;
     struct dc_matrix_moves *m = l->moves;
     struct dc_error err = {0};
+    (void)retry_after_ms; /* a look that fails waits longer each time */
     bool is_settled = st == DC_NOT_FOUND || (st == DC_OK && dc_slice_eq(room->room_id, l->was));
     if (m->city->is_stopping) {
         look_ends(l, true);

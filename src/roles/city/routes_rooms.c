@@ -264,8 +264,23 @@ static void creation_store(struct creation *c)
     }
 }
 
+/* Whoever makes a room cannot help it: to him the homeserver is not to be had. */
+static void creation_fail_matrix(struct creation *c, int64_t retry_after_ms,
+                                 const struct dc_error *cause)
+{
+    struct dc_error err = *cause;
+    if (cause->status == DC_LIMIT) {
+        dc_request_set_retry_after(c->r, retry_after_ms > 0 ? (uint64_t)retry_after_ms : 1000);
+        (void)dc_fail_code(&err, DC_UNAVAILABLE, "matrix_unavailable",
+                           "the homeserver limits how many rooms are made: try again later");
+    } else if (cause->status == DC_INVALID) {
+        (void)dc_fail_code(&err, DC_UNAVAILABLE, "matrix_unavailable", "%s", dc_error_text(cause));
+    }
+    creation_fail(c, &err);
+}
+
 static void on_matrix_room(void *data, enum dc_status st, const struct dc_matrix_room_ids *room,
-                           const struct dc_error *cause)
+                           int64_t retry_after_ms, const struct dc_error *cause)
 {
     struct creation *c = data;
     struct dc_arena *arena = dc_http_arena(c->r);
@@ -275,7 +290,7 @@ static void on_matrix_room(void *data, enum dc_status st, const struct dc_matrix
         return;
     }
     if (st != DC_OK) {
-        creation_fail(c, cause);
+        creation_fail_matrix(c, retry_after_ms, cause);
         return;
     }
     c->row.matrix_room_id = dc_arena_dup(arena, room->room_id);
