@@ -4,6 +4,7 @@
  *   CHANGES    heap by the moment of his oldest untold change
  *   READY      heap: renewals whose time has come, by that time
  *   RENEWALS   heap by the moment of his next renewal
+ *   RETRIES    heap: it failed with him before; by the moment when his own wait was over
  *   PUT_OFF    heap by the moment until which he is left alone
  *   FLYING     under way */
 #include "domain/presence_push.h"
@@ -17,9 +18,11 @@
 #define LIMITED_MANY    3    /* different answers in a row: it means everybody */
 #define FAILED_FIRST_MS 1000
 #define FAILED_MAX_MS   60000
+#define FAILED_MANY     5    /* different people in a row: it means everybody */
+#define SLOW_MAX_MS     8000 /* then; short, because whoever can be told ends it */
 #define TOKEN           1000 /* thousandths: per_s of them come in a millisecond */
 
-enum place { NOWHERE, CHANGES, READY, RENEWALS, PUT_OFF, FLYING };
+enum place { NOWHERE, CHANGES, READY, RETRIES, RENEWALS, PUT_OFF, FLYING };
 enum { TOLD_UNKNOWN = DC_PRESENCE_ONLINE + 1 };
 
 struct person {
@@ -27,12 +30,15 @@ struct person {
     int64_t changed_ms, sent_changed_ms;
     int64_t told_ms; /* the last push began */
     int64_t due_ms;  /* when his turn came, for what is late */
-    uint32_t term;   /* in which told is known */
-    uint8_t want;    /* enum dc_presence_status */
-    uint8_t told;    /* the same, or TOLD_UNKNOWN */
-    uint8_t sent;    /* FLYING: what */
-    uint8_t place;   /* enum place */
-    bool has_change; /* want is news to the homeserver since changed_ms */
+    int64_t retry_ms;
+    uint32_t term;    /* in which told is known */
+    uint32_t row;     /* of failures, in which he is counted */
+    uint8_t failures; /* his own, since he was told */
+    uint8_t want;     /* enum dc_presence_status */
+    uint8_t told;     /* the same, or TOLD_UNKNOWN */
+    uint8_t sent;     /* FLYING: what */
+    uint8_t place;    /* enum place */
+    bool has_change;  /* want is news to the homeserver since changed_ms */
     bool is_sent_change;
     bool is_absent; /* PUT_OFF: he cannot be told */
     uint8_t id_len;
@@ -42,13 +48,14 @@ struct person {
 struct dc_presence_push {
     struct dc_presence_push_opts opts;
     struct dc_map people;
-    struct dc_heap changes, ready, renewals, put_off;
+    struct dc_heap changes, ready, retries, renewals, put_off;
     size_t flying;
     bool is_leading;
     uint32_t term;
     int64_t tokens, filled_ms;
     int64_t paused_until_ms;
-    uint32_t limited_in_a_row, failed_in_a_row;
+    uint32_t limited_in_a_row, cut_off_in_a_row;
+    uint32_t row, failed_in_a_row; /* different people, since somebody was told */
     uint64_t late, too_many;
 };
 
@@ -72,6 +79,7 @@ struct dc_presence_push *dc_presence_push_create(const struct dc_presence_push_o
     p->tokens = bucket_size(p);
     p->paused_until_ms = INT64_MIN;
     p->filled_ms = INT64_MIN;
+    p->row = 1;
     return p;
 }
 
@@ -88,6 +96,7 @@ void dc_presence_push_destroy(struct dc_presence_push *p)
     dc_map_free(&p->people);
     dc_heap_free(&p->changes);
     dc_heap_free(&p->ready);
+    dc_heap_free(&p->retries);
     dc_heap_free(&p->renewals);
     dc_heap_free(&p->put_off);
     dc_free(p);
@@ -109,6 +118,9 @@ static void take_out(struct dc_presence_push *p, struct person *m)
         break;
     case READY:
         dc_heap_remove(&p->ready, &m->node);
+        break;
+    case RETRIES:
+        dc_heap_remove(&p->retries, &m->node);
         break;
     case FLYING:
         p->flying--;
@@ -151,6 +163,9 @@ static void place(struct dc_presence_push *p, struct person *m, int64_t now_ms)
     take_out(p, m);
     if (m->want == DC_PRESENCE_OFFLINE && (told == DC_PRESENCE_OFFLINE || !m->has_change)) {
         forget(p, m);
+    } else if (m->failures > 0) { /* a change too: else he would be asked before all renewals */
+        m->due_ms = m->retry_ms;
+        put_in_heap(m, &p->retries, RETRIES, m->retry_ms);
     } else if (m->has_change && told != m->want) {
         put_in_heap(m, &p->changes, CHANGES, m->changed_ms);
         m->due_ms = m->changed_ms;
@@ -187,29 +202,46 @@ static struct person *need(struct dc_presence_push *p, struct dc_slice user_id)
 
 /* --- what happens --- */
 
-void dc_presence_push_lead(struct dc_presence_push *p, bool is_leading, int64_t now_ms)
+/* Changes are the next leader's business. */
+static void drop_changes(struct dc_presence_push *p, struct dc_heap *heap, int64_t now_ms)
 {
-    if (is_leading == p->is_leading) {
-        return;
-    }
-    struct dc_heap_node *n = dc_heap_peek(&p->changes);
-    while (!is_leading && n != NULL) { /* the next leader's business */
+    struct dc_heap_node *n = dc_heap_peek(heap);
+    while (n != NULL) {
         struct person *m = DC_CONTAINER_OF(n, struct person, node);
         m->has_change = false;
+        m->failures = 0;
         take_out(p, m);
         if (m->want == DC_PRESENCE_OFFLINE) {
             forget(p, m);
         } else {
             make_ready(p, m, now_ms);
         }
-        n = dc_heap_peek(&p->changes);
+        n = dc_heap_peek(heap);
+    }
+}
+
+static void begin_row(struct dc_presence_push *p)
+{
+    p->row++;
+    p->failed_in_a_row = 0;
+}
+
+void dc_presence_push_lead(struct dc_presence_push *p, bool is_leading, int64_t now_ms)
+{
+    if (is_leading == p->is_leading) {
+        return;
+    }
+    if (!is_leading) {
+        drop_changes(p, &p->changes, now_ms);
+        drop_changes(p, &p->retries, now_ms);
     }
     p->is_leading = is_leading;
     p->term++; /* others have told, or will have */
     p->filled_ms = now_ms;
     p->paused_until_ms = INT64_MIN;
     p->limited_in_a_row = 0;
-    p->failed_in_a_row = 0;
+    p->cut_off_in_a_row = 0;
+    begin_row(p);
 }
 
 void dc_presence_push_pause(struct dc_presence_push *p, int64_t until_ms)
@@ -269,8 +301,8 @@ void dc_presence_push_doubt(struct dc_presence_push *p, struct dc_slice user_id,
 void dc_presence_push_undoubt(struct dc_presence_push *p, struct dc_slice user_id)
 {
     struct person *m = find(p, user_id);
-    if (m != NULL && m->want == DC_PRESENCE_OFFLINE && m->place == CHANGES &&
-        told_of(p, m) == TOLD_UNKNOWN) {
+    if (m != NULL && m->want == DC_PRESENCE_OFFLINE &&
+        (m->place == CHANGES || m->place == RETRIES) && told_of(p, m) == TOLD_UNKNOWN) {
         forget(p, m);
     }
 }
@@ -318,9 +350,30 @@ static void advance(struct dc_presence_push *p, int64_t now_ms)
     }
 }
 
+/* Nobody could be told of late: one asks whether it is over. */
+static bool is_asking(const struct dc_presence_push *p)
+{
+    return p->cut_off_in_a_row > 0 || p->failed_in_a_row >= FAILED_MANY;
+}
+
 static uint32_t max_flying(const struct dc_presence_push *p)
 {
-    return p->failed_in_a_row > 0 ? 1 : p->opts.max_flying; /* one asks whether it is back */
+    return is_asking(p) ? 1 : p->opts.max_flying;
+}
+
+/* Who asks is, if possible, somebody with whom it has not failed: perhaps it is about the others
+ * alone. */
+static struct dc_heap_node *first(const struct dc_presence_push *p)
+{
+    struct dc_heap_node *ready = dc_heap_peek(&p->ready);
+    struct dc_heap_node *retry = dc_heap_peek(&p->retries);
+    if (p->changes.count > 0) {
+        return dc_heap_peek(&p->changes);
+    }
+    if (ready == NULL || retry == NULL) {
+        return ready == NULL ? retry : ready;
+    }
+    return is_asking(p) || ready->at_ms <= retry->at_ms ? ready : retry;
 }
 
 bool dc_presence_push_next(struct dc_presence_push *p, int64_t now_ms,
@@ -332,7 +385,7 @@ bool dc_presence_push_next(struct dc_presence_push *p, int64_t now_ms,
         p->flying >= max_flying(p)) {
         return false;
     }
-    struct dc_heap_node *n = dc_heap_peek(p->changes.count > 0 ? &p->changes : &p->ready);
+    struct dc_heap_node *n = first(p);
     if (n == NULL) {
         return false;
     }
@@ -366,6 +419,7 @@ static void put_off(struct dc_presence_push *p, struct person *m, bool is_absent
 {
     take_out(p, m);
     m->is_absent = is_absent;
+    m->retry_ms = until_ms;
     put_in_heap(m, &p->put_off, PUT_OFF, until_ms);
 }
 
@@ -374,6 +428,7 @@ static void leave_alone(struct dc_presence_push *p, struct person *m, int64_t no
 {
     m->told = DC_PRESENCE_OFFLINE;
     m->term = p->term;
+    m->failures = 0;
     m->has_change = m->want != DC_PRESENCE_OFFLINE;
     m->changed_ms = now_ms + p->opts.absent_ms;
     put_off(p, m, true, now_ms + p->opts.absent_ms);
@@ -391,14 +446,40 @@ static void limited(struct dc_presence_push *p, struct person *m, int64_t retry_
     }
 }
 
+static int64_t wait_ms_after(uint32_t failures, int64_t max_ms)
+{
+    int64_t wait_ms = (int64_t)FAILED_FIRST_MS << (failures < 6 ? failures : 6);
+    return wait_ms < max_ms ? wait_ms : max_ms;
+}
+
+static void retry_later(struct dc_presence_push *p, struct person *m, int64_t now_ms)
+{
+    int64_t wait_ms = wait_ms_after(m->failures, FAILED_MAX_MS);
+    m->failures = m->failures < UINT8_MAX ? m->failures + 1 : UINT8_MAX;
+    take_back(m);
+    put_off(p, m, false, now_ms + wait_ms);
+}
+
+/* Perhaps because of him: the others go on, unless it fails with one after the other. */
 static void failed(struct dc_presence_push *p, struct person *m, int64_t now_ms)
 {
-    uint32_t doublings = p->failed_in_a_row < 6 ? p->failed_in_a_row : 6;
-    int64_t wait_ms = (int64_t)FAILED_FIRST_MS << doublings;
-    p->failed_in_a_row++;
-    dc_presence_push_pause(p, now_ms + (wait_ms < FAILED_MAX_MS ? wait_ms : FAILED_MAX_MS));
-    take_back(m);
-    place(p, m, now_ms);
+    retry_later(p, m, now_ms);
+    if (m->row != p->row) {
+        m->row = p->row;
+        p->failed_in_a_row++;
+    }
+    if (p->failed_in_a_row >= FAILED_MANY) {
+        dc_presence_push_pause(p, now_ms +
+                                      wait_ms_after(p->failed_in_a_row - FAILED_MANY, SLOW_MAX_MS));
+    }
+}
+
+/* He waits for himself too: that it takes too long may be about him. */
+static void cut_off(struct dc_presence_push *p, struct person *m, int64_t now_ms)
+{
+    dc_presence_push_pause(p, now_ms + wait_ms_after(p->cut_off_in_a_row, FAILED_MAX_MS));
+    p->cut_off_in_a_row++;
+    retry_later(p, m, now_ms);
 }
 
 void dc_presence_push_answered(struct dc_presence_push *p, struct dc_slice user_id,
@@ -410,12 +491,14 @@ void dc_presence_push_answered(struct dc_presence_push *p, struct dc_slice user_
     if (how != DC_PUSH_LIMITED) {
         p->limited_in_a_row = 0;
     }
-    if (how != DC_PUSH_FAILED) {
-        p->failed_in_a_row = 0;
+    if (how != DC_PUSH_CUT_OFF) {
+        p->cut_off_in_a_row = 0;
     }
     switch (how) {
     case DC_PUSH_DONE:
         m->told = m->sent; /* in the term in which it was sent */
+        m->failures = 0;
+        begin_row(p);
         place(p, m, now_ms);
         break;
     case DC_PUSH_ABSENT:
@@ -431,6 +514,9 @@ void dc_presence_push_answered(struct dc_presence_push *p, struct dc_slice user_
     case DC_PUSH_FAILED:
         failed(p, m, now_ms);
         break;
+    case DC_PUSH_CUT_OFF:
+        cut_off(p, m, now_ms);
+        break;
     }
 }
 
@@ -442,34 +528,39 @@ static int64_t peek_ms(const struct dc_heap *heap)
     return n == NULL ? INT64_MAX : n->at_ms;
 }
 
+static int64_t earlier(int64_t a_ms, int64_t b_ms)
+{
+    return a_ms < b_ms ? a_ms : b_ms;
+}
+
 int64_t dc_presence_push_due_ms(const struct dc_presence_push *p)
 {
     int64_t due_ms = INT64_MAX;
     if (!p->is_leading || p->flying >= max_flying(p)) {
         return due_ms; /* an answer changes it */
     }
-    if (p->changes.count > 0 || p->ready.count > 0) {
+    if (first(p) != NULL) {
         int64_t lacks = TOKEN - p->tokens;
         due_ms = lacks <= 0
                      ? 0
                      : p->filled_ms + (lacks + (int64_t)p->opts.per_s - 1) / (int64_t)p->opts.per_s;
         due_ms = due_ms > p->paused_until_ms ? due_ms : p->paused_until_ms;
     }
-    int64_t later_ms =
-        peek_ms(&p->renewals) < peek_ms(&p->put_off) ? peek_ms(&p->renewals) : peek_ms(&p->put_off);
-    return due_ms < later_ms ? due_ms : later_ms;
+    return earlier(due_ms, earlier(peek_ms(&p->renewals), peek_ms(&p->put_off)));
 }
 
 struct dc_presence_push_backlog dc_presence_push_backlog(const struct dc_presence_push *p,
                                                          int64_t now_ms)
 {
-    struct dc_presence_push_backlog b = {.changes = p->changes.count, .renewals = p->ready.count};
-    int64_t oldest_ms =
-        peek_ms(&p->changes) < peek_ms(&p->ready) ? peek_ms(&p->changes) : peek_ms(&p->ready);
+    struct dc_presence_push_backlog b = {.changes = p->changes.count,
+                                         .renewals = p->ready.count + p->retries.count};
+    int64_t oldest_ms = earlier(peek_ms(&p->changes), peek_ms(&p->ready));
+    oldest_ms = earlier(oldest_ms, peek_ms(&p->retries));
     b.oldest_ms = oldest_ms < now_ms ? now_ms - oldest_ms : 0;
-    b.why = p->failed_in_a_row > 0        ? DC_PUSH_UNREACHABLE
-            : now_ms < p->paused_until_ms ? DC_PUSH_SLOWED
-                                          : DC_PUSH_BUDGET;
+    b.why = p->cut_off_in_a_row > 0             ? DC_PUSH_UNREACHABLE
+            : p->failed_in_a_row >= FAILED_MANY ? DC_PUSH_FAILING
+            : now_ms < p->paused_until_ms       ? DC_PUSH_SLOWED
+                                                : DC_PUSH_BUDGET;
     return b;
 }
 

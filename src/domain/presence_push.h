@@ -8,7 +8,13 @@
  *   - who is here is renewed renew_ms after he was told last, or later when the budget is spent
  *   - 429: that person waits as long as the homeserver says; when it says so to several in a row,
  *     everybody does
- *   - it cannot be reached, or answers nonsense: everybody waits, longer each time, and one asks
+ *   - it fails with one person: he alone is put off, for 1 s and each time longer, to 60 s, and
+ *     takes his turn with the renewals then, so that he never keeps the others
+ *   - it fails with five different people and nobody was told between them: it is broken for all.
+ *     One at a time then, after 1 s and longer each time that it fails with one more, to 8 s, who
+ *     has not failed first: so whoever can be told is asked soon, and everybody goes on
+ *   - it cannot be reached: everybody waits, 1 s and longer each time, to 60 s, and one asks; who
+ *     has asked waits for himself too, so the next time it is another
  *   - nobody knows an account of his: he is left alone for absent_ms, and it costs no budget
  *
  * Only one of several processes may tell (the leader); the others keep the same lists, so that each
@@ -38,7 +44,8 @@ enum dc_presence_push_end {
     DC_PUSH_ABSENT,  /* he has no account */
     DC_PUSH_REFUSED, /* his account cannot be told: he is left alone as if he had none */
     DC_PUSH_LIMITED, /* 429 */
-    DC_PUSH_FAILED,  /* perhaps done, perhaps not */
+    DC_PUSH_FAILED,  /* with him, as it seems; perhaps done, perhaps not */
+    DC_PUSH_CUT_OFF, /* nobody answers, or not in time: it is not about him; perhaps done too */
 };
 
 /* None of the numbers may be 0. */
@@ -77,9 +84,14 @@ int64_t dc_presence_push_due_ms(const struct dc_presence_push *p);
 
 /* What waits now for its turn. */
 struct dc_presence_push_backlog {
-    size_t changes, renewals;
-    int64_t oldest_ms; /* age; 0: nobody waits */
-    enum dc_presence_push_why { DC_PUSH_BUDGET, DC_PUSH_SLOWED, DC_PUSH_UNREACHABLE } why;
+    size_t changes, renewals; /* who has failed counts with the renewals */
+    int64_t oldest_ms;        /* age; 0: nobody waits */
+    enum dc_presence_push_why {
+        DC_PUSH_BUDGET,
+        DC_PUSH_SLOWED,
+        DC_PUSH_FAILING, /* it answers, and fails with everybody */
+        DC_PUSH_UNREACHABLE
+    } why;
 };
 struct dc_presence_push_backlog dc_presence_push_backlog(const struct dc_presence_push *p,
                                                          int64_t now_ms);

@@ -93,7 +93,7 @@ static void on_account(void *data, enum dc_status st, const struct dc_db_result 
     }
     if (!dc_matrix_id_split(account.matrix_user_id, '@', &localpart, &server) ||
         !dc_slice_eq(server, f->flow.g->server_name)) {
-        fail_named(f, DC_UNAVAILABLE, DC_GATEWAY_MISCONFIGURED,
+        fail_named(f, DC_CONFLICT, "account_taken", /* of this user alone: the others can be told */
                    "MATRIX_SERVER_NAME has changed: this user's account is on another homeserver");
         return;
     }

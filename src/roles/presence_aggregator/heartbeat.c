@@ -35,7 +35,7 @@ struct dc_heartbeat {
     bool is_off;     /* nobody can be told: everything counts as the homeserver says it */
     bool is_failing; /* said in the log */
     bool is_behind;  /* the same */
-    int64_t say_at_ms;
+    int64_t say_at_ms, say_failed_at_ms;
     struct dc_counter *done, *absent, *refused, *limited, *failed, *late;
     struct dc_gauge *waiting_changes, *waiting_renewals;
 };
@@ -141,6 +141,18 @@ static void note_failing(struct dc_heartbeat *hb, bool is_failing, const struct 
     hb->is_failing = is_failing;
 }
 
+/* Which person, now and then: it may be many. */
+static void note_failed(struct dc_heartbeat *hb, struct dc_slice user_id,
+                        const struct dc_error *err)
+{
+    int64_t now_ms = dc_agg_now_ms(hb->a);
+    if (now_ms >= hb->say_failed_at_ms) {
+        hb->say_failed_at_ms = now_ms + SAY_EVERY_MS;
+        DC_LOG_WARN_EVENT(hb->a->ctx->log, "presence.push_failed", DC_LF_T("user_id", user_id),
+                          DC_LF_ERR(err));
+    }
+}
+
 static void note_off(struct dc_heartbeat *hb, bool is_off)
 {
     if (is_off && !hb->is_off) {
@@ -163,6 +175,13 @@ struct ending {
     struct dc_counter *counter;
 };
 
+/* Neither the gateway nor the homeserver has said anything that could be about this person. */
+static bool concerns_all(enum dc_status st)
+{
+    return st == DC_UNAVAILABLE || st == DC_TIMEOUT || st == DC_UNAUTHORIZED || st == DC_CANCELED ||
+           st == DC_CLOSED || st == DC_NO_MEMORY;
+}
+
 /* is_sent: the gateway may have got it. */
 static struct ending ending_of(const struct dc_heartbeat *hb, enum dc_status st,
                                const struct dc_error *err, bool is_sent)
@@ -179,7 +198,8 @@ static struct ending ending_of(const struct dc_heartbeat *hb, enum dc_status st,
     if (st == DC_FORBIDDEN || st == DC_CONFLICT || st == DC_INVALID) {
         return (struct ending){DC_PUSH_REFUSED, DC_ECHO_CANNOT, hb->refused};
     }
-    return (struct ending){DC_PUSH_FAILED, is_sent ? DC_ECHO_UNKNOWN : DC_ECHO_NOTHING, hb->failed};
+    return (struct ending){is_sent && !concerns_all(st) ? DC_PUSH_FAILED : DC_PUSH_CUT_OFF,
+                           is_sent ? DC_ECHO_UNKNOWN : DC_ECHO_NOTHING, hb->failed};
 }
 
 static void land(struct flight *f, enum dc_status st, int64_t retry_after_ms,
@@ -191,7 +211,11 @@ static void land(struct flight *f, enum dc_status st, int64_t retry_after_ms,
     struct ending how = ending_of(hb, st, err, is_sent);
     bool is_off = st == DC_CONFLICT && has_code(err, "no_application_service");
     how.counter->value++;
-    note_failing(hb, how.push == DC_PUSH_FAILED, err);
+    if (how.push == DC_PUSH_FAILED) {
+        note_failed(hb, id, err);
+    } else {
+        note_failing(hb, how.push == DC_PUSH_CUT_OFF, err);
+    }
     dc_presence_echo_tick(hb->echo, is_heard(hb), now_ms);
     dc_presence_echo_end(hb->echo, id, how.echo, now_ms);
     dc_presence_push_answered(hb->push, id, how.push, retry_after_ms, now_ms);
@@ -266,6 +290,7 @@ static const char *why_word(enum dc_presence_push_why why)
     static const char *const words[] = {
         [DC_PUSH_BUDGET] = "the budget of requests a second is spent (MATRIX_PRESENCE_PER_S)",
         [DC_PUSH_SLOWED] = "the homeserver asks to wait",
+        [DC_PUSH_FAILING] = "the homeserver fails with everybody",
         [DC_PUSH_UNREACHABLE] = "the homeserver cannot be told"};
     return words[why];
 }

@@ -210,32 +210,177 @@ static void a_429_holds_one_back_and_several_in_a_row_everybody(void **state)
     dc_presence_push_destroy(p);
 }
 
-static void while_it_fails_one_asks_and_waits_longer_each_time(void **state)
+static void while_nobody_answers_one_asks_and_waits_longer_each_time(void **state)
 {
     (void)state;
     struct dc_presence_push *p = leader(100, 8);
     int64_t now = 10;
     set(p, "ann", ONLINE, 0);
-    set(p, "bob", ONLINE, 1);
     for (int64_t wait = 1000; wait < 300000; wait *= 2) {
         expect(p, "ann", ONLINE, now);
-        if (wait > 1000) {
-            nobody(p, now);
-        }
-        answer(p, "ann", DC_PUSH_FAILED, -1, now);
+        answer(p, "ann", DC_PUSH_CUT_OFF, -1, now);
         assert_int_equal(dc_presence_push_backlog(p, now).why, DC_PUSH_UNREACHABLE);
         int64_t pause = wait < 60000 ? wait : 60000;
         nobody(p, now + pause - 1);
         assert_int_equal(dc_presence_push_due_ms(p), now + pause);
         now += pause;
     }
+    set(p, "bob", ONLINE, now);
+    expect(p, "bob", ONLINE, now); /* one at a time */
+    nobody(p, now);
+    answer(p, "bob", DC_PUSH_DONE, -1, now + 1);
+    expect(p, "ann", ONLINE, now + 1);
+    set(p, "bob", OFFLINE, now + 2);
+    expect(p, "bob", OFFLINE, now + 2);
+    answer(p, "bob", DC_PUSH_CUT_OFF, -1, now + 3); /* perhaps done: he is told again */
+    answer(p, "ann", DC_PUSH_DONE, -1, now + 4);
+    tell(p, "bob", OFFLINE, now + 2000);
+    dc_presence_push_destroy(p);
+}
+
+/* A homeserver that hangs with one person alone looks as if it were away. */
+static void who_asks_in_vain_is_not_the_next_to_ask(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(100, 8);
+    set(p, "ann", ONLINE, 0);
+    set(p, "bob", ONLINE, 1);
+    expect(p, "ann", ONLINE, 10);
+    set(p, "cyd", ONLINE, 11);
+    answer(p, "ann", DC_PUSH_CUT_OFF, -1, 20);
+    nobody(p, 1019);
+    tell(p, "bob", ONLINE, 1020);
+    tell(p, "cyd", ONLINE, 1020);
+    tell(p, "ann", ONLINE, 1020);
+    dc_presence_push_destroy(p);
+}
+
+static void with_whom_it_fails_waits_longer_each_time_and_keeps_nobody(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(100, 8);
+    int64_t now = 10;
+    set(p, "ann", ONLINE, 0);
+    for (int64_t wait = 1000; wait < 300000; wait *= 2) {
+        expect(p, "ann", ONLINE, now);
+        answer(p, "ann", DC_PUSH_FAILED, -1, now);
+        set(p, "bob", ONLINE, now);
+        tell(p, "bob", ONLINE, now);
+        assert_int_equal(dc_presence_push_backlog(p, now).why, DC_PUSH_BUDGET);
+        set(p, "bob", OFFLINE, now);
+        tell(p, "bob", OFFLINE, now);
+        set(p, "ann", AWAY, now);
+        set(p, "ann", ONLINE, now); /* changes nothing of her wait */
+        int64_t pause = wait < 60000 ? wait : 60000;
+        nobody(p, now + pause - 1);
+        assert_int_equal(dc_presence_push_due_ms(p), now + pause);
+        now += pause;
+    }
     tell(p, "ann", ONLINE, now);
-    expect(p, "bob", ONLINE, now);
-    set(p, "ann", OFFLINE, now + 1);
-    expect(p, "ann", OFFLINE, now + 1);
-    answer(p, "ann", DC_PUSH_FAILED, -1, now + 2); /* perhaps done: she is told again */
-    answer(p, "bob", DC_PUSH_DONE, -1, now + 3);
-    tell(p, "ann", OFFLINE, now + 2000);
+    set(p, "ann", AWAY, now + 1);
+    expect(p, "ann", AWAY, now + 1);
+    answer(p, "ann", DC_PUSH_FAILED, -1, now + 2); /* from the beginning */
+    tell(p, "ann", AWAY, now + 1002);
+    dc_presence_push_destroy(p);
+}
+
+/* Her change too: it has had its turn before them. */
+static void who_is_asked_again_takes_her_turn_with_the_renewals(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(1, 8);
+    set(p, "bob", ONLINE, 0);
+    tell(p, "bob", ONLINE, 0);
+    set(p, "ann", ONLINE, RENEW - 1500);
+    expect(p, "ann", ONLINE, RENEW - 1500);
+    answer(p, "ann", DC_PUSH_FAILED, -1, RENEW - 500); /* until RENEW + 500 */
+    set(p, "cyd", ONLINE, RENEW - 400);
+    tell(p, "cyd", ONLINE, RENEW - 400);
+    set(p, "dan", ONLINE, RENEW + 550);
+    tell(p, "dan", ONLINE, RENEW + 600);
+    assert_int_equal(dc_presence_push_backlog(p, RENEW + 600).renewals, 2);
+    tell(p, "bob", ONLINE, RENEW + 1600); /* since RENEW */
+    tell(p, "ann", ONLINE, RENEW + 2600);
+    nobody(p, RENEW + 3600);
+    dc_presence_push_destroy(p);
+}
+
+/* Ten people and a homeserver that fails with all of them. */
+static void when_it_fails_with_everybody_requests_are_few(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(100, 8);
+    struct dc_presence_push_next next;
+    int n = 0;
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "u%d", i);
+        set(p, name, ONLINE, i);
+    }
+    for (int64_t now = 100; now < 100 + 80000; now += 10) {
+        while (dc_presence_push_next(p, now, &next)) {
+            n++;
+            dc_presence_push_answered(p, next.user_id, DC_PUSH_FAILED, -1, now);
+        }
+    }
+    assert_int_equal(dc_presence_push_backlog(p, 100 + 80000).why, DC_PUSH_FAILING);
+    /* Five at once, then after 1, 2, 4 and 8 s, and every 8 s. */
+    assert_int_equal(n, 5 + 4 + 8);
+    /* Whoever can be told is the next, and everybody goes on. */
+    set(p, "zoe", ONLINE, 100 + 80000);
+    tell(p, "zoe", ONLINE, 100 + 88000);
+    for (n = 0; dc_presence_push_next(p, 100 + 88000, &next); n++) {
+    }
+    assert_int_equal(n, 8);
+    dc_presence_push_destroy(p);
+}
+
+/* Nine with whom it always fails, and one whose presence is only to be renewed. */
+static void many_with_whom_it_fails_keep_nobody_for_long(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(100, 8);
+    struct dc_presence_push_next next;
+    int64_t told_at = 0;
+    set(p, "zoe", ONLINE, 0);
+    tell(p, "zoe", ONLINE, 0);
+    for (int i = 0; i < 9; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "u%d", i);
+        set(p, name, ONLINE, 1);
+    }
+    for (int64_t now = 10; now < 600000; now += 10) {
+        while (dc_presence_push_next(p, now, &next)) {
+            bool is_zoe = dc_slice_eq(next.user_id, DC_S("zoe"));
+            if (is_zoe) {
+                assert_true(now - told_at <= RENEW + 8000);
+                told_at = now;
+            }
+            dc_presence_push_answered(p, next.user_id, is_zoe ? DC_PUSH_DONE : DC_PUSH_FAILED, -1,
+                                      now);
+        }
+    }
+    assert_true(told_at > 600000 - RENEW - 8000);
+    dc_presence_push_destroy(p);
+}
+
+static void who_ceases_to_lead_forgets_with_whom_it_failed(void **state)
+{
+    (void)state;
+    struct dc_presence_push *p = leader(100, 8);
+    set(p, "ann", ONLINE, 0);
+    set(p, "bob", ONLINE, 1);
+    expect(p, "ann", ONLINE, 10);
+    answer(p, "ann", DC_PUSH_FAILED, -1, 10);
+    expect(p, "bob", ONLINE, 10);
+    answer(p, "bob", DC_PUSH_FAILED, -1, 10);
+    set(p, "ann", OFFLINE, 20);
+    dc_presence_push_pause(p, 5000);
+    nobody(p, 2000); /* both would be asked */
+    dc_presence_push_lead(p, false, 2000);
+    assert_int_equal(dc_presence_push_counts(p).people, 1);
+    dc_presence_push_lead(p, true, 3000);
+    tell(p, "bob", ONLINE, 3000);
     dc_presence_push_destroy(p);
 }
 
@@ -306,20 +451,23 @@ static void people_beyond_the_limit_are_counted_and_not_told(void **state)
 /* --- against a plain model --- */
 
 enum { PEOPLE = 12, STEPS = 4000, PER_S = 3, FLYING = 4 };
+#define FAR INT64_C(1000000000000)
 
 struct mperson {
     enum dc_presence_status want;
     int told; /* -1: not known */
     bool is_known, is_flying, has_change, flying_change;
     enum dc_presence_status sent;
-    int64_t changed, flying_changed, told_at, due, put_off_until;
+    int64_t changed, flying_changed, told_at, due, put_off_until, retry;
+    int failures;
+    bool is_in_row; /* has failed since somebody was told */
 };
 struct model {
     struct mperson people[PEOPLE];
     int64_t sends[STEPS * 2];
     int n_sends;
     int64_t paused_until;
-    int limited, failed;
+    int limited, cut_off, in_row;
     double tokens;
     int64_t filled;
 };
@@ -357,16 +505,42 @@ static struct dc_slice name_of(int i, char out[8])
     return dc_slice_make(out, (size_t)n);
 }
 
+static bool waits(const struct game *g, const struct mperson *m)
+{
+    return m->is_known && !m->is_flying && m->put_off_until <= g->now;
+}
+
 static bool waits_with_change(const struct game *g, const struct mperson *m)
 {
-    return m->is_known && !m->is_flying && m->put_off_until <= g->now && m->has_change &&
-           m->told != (int)m->want;
+    return waits(g, m) && m->failures == 0 && m->has_change && m->told != (int)m->want;
 }
 
 static bool waits_for_renewal(const struct game *g, const struct mperson *m)
 {
-    return m->is_known && !m->is_flying && m->put_off_until <= g->now &&
-           !(m->has_change && m->told != (int)m->want) && m->want != OFFLINE && m->due <= g->now;
+    return waits(g, m) && m->failures == 0 && !(m->has_change && m->told != (int)m->want) &&
+           m->want != OFFLINE && m->due <= g->now;
+}
+
+static bool waits_for_retry(const struct game *g, const struct mperson *m)
+{
+    return waits(g, m) && m->failures > 0;
+}
+
+static bool is_asking(const struct game *g)
+{
+    return g->m.cut_off > 0 || g->m.in_row >= 5;
+}
+
+/* Among those of whom nobody goes before the others: since when he waits; less is first. */
+static int64_t turn_of(const struct game *g, const struct mperson *m)
+{
+    if (waits_with_change(g, m)) {
+        return m->changed - INT64_C(4) * FAR;
+    }
+    if (waits_for_renewal(g, m)) {
+        return m->due - (is_asking(g) ? INT64_C(2) * FAR : 0);
+    }
+    return waits_for_retry(g, m) ? m->retry : INT64_MAX;
 }
 
 /* The moment after which he is renewed, once nothing else is to be said. */
@@ -427,30 +601,22 @@ static bool take(struct game *g)
     struct mperson *oldest = NULL;
     int flying = 0;
     model_time(g);
-    for (int pass = 0; pass < 2 && oldest == NULL; pass++) {
-        for (int i = 0; i < PEOPLE; i++) {
-            struct mperson *m = &g->m.people[i];
-            flying += pass == 0 && m->is_known && m->is_flying;
-            if (pass == 0 && waits_with_change(g, m) &&
-                (oldest == NULL || m->changed < oldest->changed)) {
-                oldest = m;
-            }
-            if (pass == 1 && waits_for_renewal(g, m) && (oldest == NULL || m->due < oldest->due)) {
-                oldest = m;
-            }
+    for (int i = 0; i < PEOPLE; i++) {
+        struct mperson *m = &g->m.people[i];
+        flying += m->is_known && m->is_flying;
+        if (turn_of(g, m) < (oldest == NULL ? INT64_MAX : turn_of(g, oldest))) {
+            oldest = m;
         }
     }
     bool may = g->now >= g->m.paused_until && g->m.tokens > 0.9999 &&
-               flying < (g->m.failed > 0 ? 1 : FLYING) && oldest != NULL;
+               flying < (is_asking(g) ? 1 : FLYING) && oldest != NULL;
     CHECK(g, dc_presence_push_next(g->push, g->now, &next) == may);
     if (!may) {
         return false;
     }
     int i = atoi(next.user_id.ptr + 1);
     struct mperson *m = &g->m.people[i];
-    bool is_change = waits_with_change(g, oldest);
-    CHECK(g, is_change ? waits_with_change(g, m) && m->changed == oldest->changed
-                       : waits_for_renewal(g, m) && m->due == oldest->due);
+    CHECK(g, turn_of(g, m) == turn_of(g, oldest));
     CHECK(g, next.status == m->want);
     g->m.tokens -= 1;
     g->m.sends[g->m.n_sends++] = g->now;
@@ -472,33 +638,64 @@ static void give_back(struct mperson *m)
     }
 }
 
+static int64_t doubled(int n, int64_t max)
+{
+    int64_t wait = 1000 << (n < 6 ? n : 6);
+    return wait < max ? wait : max;
+}
+
+static void put_off(struct game *g, struct mperson *m, int64_t wait)
+{
+    m->put_off_until = g->now + wait;
+    m->retry = m->put_off_until;
+}
+
+/* What it means for everybody: so long nobody is told. */
+static int64_t pause_after(struct game *g, struct mperson *m, enum dc_presence_push_end how)
+{
+    if (how == DC_PUSH_DONE) {
+        g->m.in_row = 0;
+        for (int i = 0; i < PEOPLE; i++) {
+            g->m.people[i].is_in_row = false;
+        }
+    } else if (how == DC_PUSH_CUT_OFF) {
+        return doubled(g->m.cut_off - 1, 60000);
+    } else if (how == DC_PUSH_LIMITED) {
+        return g->m.limited >= 3 ? m->put_off_until - g->now : 0;
+    } else if (how == DC_PUSH_FAILED) {
+        g->m.in_row += m->is_in_row ? 0 : 1;
+        m->is_in_row = true;
+        return g->m.in_row >= 5 ? doubled(g->m.in_row - 5, 8000) : 0;
+    }
+    return 0;
+}
+
 static void model_answer(struct game *g, struct mperson *m, enum dc_presence_push_end how,
                          int64_t retry_after)
 {
-    int64_t failed_wait = 1000 << (g->m.failed < 6 ? g->m.failed : 6);
     m->is_flying = false;
     g->m.limited = how == DC_PUSH_LIMITED ? g->m.limited + 1 : 0;
-    g->m.failed = how == DC_PUSH_FAILED ? g->m.failed + 1 : 0;
-    int64_t pause = 0;
+    g->m.cut_off = how == DC_PUSH_CUT_OFF ? g->m.cut_off + 1 : 0;
     if (how == DC_PUSH_DONE) {
         m->told = (int)m->sent;
+        m->failures = 0;
         rest(g, m);
-    } else if (how == DC_PUSH_FAILED) {
+    } else if (how == DC_PUSH_FAILED || how == DC_PUSH_CUT_OFF) {
         give_back(m);
-        pause = failed_wait < 60000 ? failed_wait : 60000;
-        rest(g, m);
+        put_off(g, m, doubled(m->failures++, 60000));
     } else if (how == DC_PUSH_LIMITED) {
         give_back(m);
-        m->put_off_until = g->now + (retry_after > 1000 ? retry_after : 1000);
-        pause = g->m.limited >= 3 ? m->put_off_until - g->now : 0;
+        put_off(g, m, retry_after > 1000 ? retry_after : 1000);
     } else {
         m->told = OFFLINE;
+        m->failures = 0;
         m->has_change = m->want != OFFLINE;
         m->changed = g->now + ABSENT;
-        m->put_off_until = g->now + ABSENT;
+        put_off(g, m, ABSENT);
         fill_model(g);
         g->m.tokens += how == DC_PUSH_ABSENT && g->m.tokens + 1 <= PER_S ? 1 : 0;
     }
+    int64_t pause = pause_after(g, m, how);
     if (pause > 0 && g->now + pause > g->m.paused_until) {
         g->m.paused_until = g->now + pause;
     }
@@ -521,9 +718,13 @@ static void step(struct game *g)
         dc_presence_push_set(g->push, name_of(i, name), status, g->now);
     } else if (what < 7 && m->is_known && m->is_flying) {
         static const enum dc_presence_push_end ends[] = {
-            DC_PUSH_DONE, DC_PUSH_DONE,    DC_PUSH_DONE,    DC_PUSH_DONE,   DC_PUSH_DONE,
-            DC_PUSH_DONE, DC_PUSH_LIMITED, DC_PUSH_LIMITED, DC_PUSH_FAILED, DC_PUSH_ABSENT};
-        enum dc_presence_push_end how = ends[below(g, 10)];
+            DC_PUSH_DONE,   DC_PUSH_DONE,    DC_PUSH_DONE,    DC_PUSH_DONE,
+            DC_PUSH_DONE,   DC_PUSH_LIMITED, DC_PUSH_LIMITED, DC_PUSH_FAILED,
+            DC_PUSH_FAILED, DC_PUSH_CUT_OFF, DC_PUSH_ABSENT};
+        /* For a while it fails with everybody. */
+        bool is_broken = g->step % 1000 > 800;
+        enum dc_presence_push_end how =
+            is_broken && below(g, 20) > 0 ? DC_PUSH_FAILED : ends[below(g, 11)];
         int64_t retry_after = below(g, 3) == 0 ? -1 : below(g, 4000);
         while (take(g)) {
         }
@@ -602,7 +803,13 @@ int main(void)
         cmocka_unit_test(who_has_no_account_costs_a_look_and_no_budget),
         cmocka_unit_test(a_guest_who_has_gone_is_forgotten_when_his_time_is_over),
         cmocka_unit_test(a_429_holds_one_back_and_several_in_a_row_everybody),
-        cmocka_unit_test(while_it_fails_one_asks_and_waits_longer_each_time),
+        cmocka_unit_test(while_nobody_answers_one_asks_and_waits_longer_each_time),
+        cmocka_unit_test(who_asks_in_vain_is_not_the_next_to_ask),
+        cmocka_unit_test(with_whom_it_fails_waits_longer_each_time_and_keeps_nobody),
+        cmocka_unit_test(who_is_asked_again_takes_her_turn_with_the_renewals),
+        cmocka_unit_test(when_it_fails_with_everybody_requests_are_few),
+        cmocka_unit_test(many_with_whom_it_fails_keep_nobody_for_long),
+        cmocka_unit_test(who_ceases_to_lead_forgets_with_whom_it_failed),
         cmocka_unit_test(a_new_leader_renews_whom_it_knows_and_asks_about_whom_it_doubts),
         cmocka_unit_test(who_ceases_to_lead_tells_nobody_and_keeps_who_is_here),
         cmocka_unit_test(people_beyond_the_limit_are_counted_and_not_told),
