@@ -17,6 +17,7 @@
 /* In bytes and so in characters: the event has 64 KiB at most. */
 #define TEXT_MAX_CHARS 65536
 #define NAME_MAX_CHARS 64
+#define ARCHIVED       "the room is archived"
 
 enum state { PENDING, STORED, KNOWN, LEFT_OUT };
 
@@ -143,7 +144,8 @@ static void on_taken(void *data, enum dc_status st, enum dc_message_outcome outc
         e->state = KNOWN;
         city->matrix_known->value++;
     } else if (st == DC_OK && !e->has_room_before) {
-        leave_out(e, "the room is not in the database any more");
+        leave_out(e,
+                  e->room->row.is_archived ? ARCHIVED : "the room is not in the database any more");
         t->has_refused = true;
     } else if (st == DC_INVALID || st == DC_TOO_LARGE) {
         leave_out(e, dc_error_text(err)); /* the database will never take it */
@@ -194,7 +196,10 @@ static void run_round(struct taking *t)
     t->has_refused = false;
     t->is_submitting = true;
     for (size_t i = 0; i < t->n && !t->has_failed; i++) {
-        if (t->events[i].state == PENDING) {
+        struct event *e = &t->events[i];
+        if (e->state == PENDING && e->room->row.is_archived) {
+            leave_out(e, ARCHIVED); /* known since the last round, perhaps */
+        } else if (e->state == PENDING) {
             submit(t, i);
         }
     }
@@ -220,8 +225,6 @@ static void begin(struct taking *t)
         if (e->room == NULL) {
             e->state = LEFT_OUT;
             t->city->matrix_elsewhere->value++;
-        } else if (e->room->row.is_archived) {
-            leave_out(e, "the room is archived");
         } else if (dc_utf8_count(e->in.body) > max_chars) {
             leave_out(e, "the message is longer than MAX_MESSAGE_CHARS");
         }

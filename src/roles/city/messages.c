@@ -5,6 +5,7 @@
 #include "domain/snippet.h"
 #include "roles/city/catch_up.h"
 #include "roles/city/chat.h"
+#include "roles/city/lookup.h"
 #include "roles/city/matrix_outgoing.h"
 #include "roles/city/owed.h"
 
@@ -22,6 +23,8 @@ struct sending {
     dc_message_cb cb;
     dc_message_taken_cb taken; /* instead of cb: it was said in a Matrix room */
     void *data;
+    bool is_first; /* taken: it waits for no event before it */
+    bool is_room_there;
 };
 
 uint64_t dc_city_message_wait_ms(struct dc_city *city, struct dc_slice user_id)
@@ -88,6 +91,12 @@ static struct sending *sending_create(struct dc_city *city, const struct dc_mess
     return s;
 }
 
+static enum dc_status fail_archived(struct dc_error *err)
+{
+    return dc_fail_code(err, DC_CONFLICT, "room_archived",
+                        "the room is archived: nothing can be said in it");
+}
+
 /* Any copy that failed leaves a NULL behind. */
 static bool sending_is_whole(const struct sending *s, const struct dc_message_draft *draft)
 {
@@ -110,6 +119,56 @@ static void tell(struct sending *s, const struct dc_message *m, const int64_t *o
     dc_chat_committed(s->room, m);
 }
 
+/* --- what the database has not taken --- */
+
+static void refuse(struct sending *s, enum dc_status st, const struct dc_error *cause)
+{
+    struct dc_error err = {0};
+    if (s->taken != NULL) {
+        s->taken(s->data, st, DC_MESSAGE_HELD, cause);
+    } else if (st != DC_OK) {
+        s->cb(s->data, st, NULL, cause);
+    } else if (s->is_room_there) {
+        st = fail_archived(&err);
+        s->cb(s->data, st, NULL, &err);
+    } else {
+        st = dc_fail_code(&err, DC_NOT_FOUND, "room_not_found", "the room does not exist");
+        s->cb(s->data, st, NULL, &err);
+    }
+}
+
+static void on_room(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                    size_t n, const struct dc_error *err)
+{
+    struct sending *s = data;
+    struct dc_city *city = s->city;
+    (void)n;
+    if (st == DC_OK) {
+        s->is_room_there = dc_db_rows(results[0]) == 1;
+        if (!city->is_stopping) {
+            dc_lookup_take(city, results[0], NULL, NULL);
+        }
+    }
+    refuse(s, st, err);
+    sending_free(s);
+    dc_city_pending_end(city);
+}
+
+/* The room is archived, or gone, and this process has not heard of it: it hears now, before the
+ * answer.  Ends s and what is pending. */
+static void look_at_room(struct sending *s)
+{
+    struct dc_city *city = s->city;
+    struct dc_error err = {0};
+    enum dc_status st =
+        dc_db_submit(dc_repo_room(city->ctx->db, s->message.room_id), on_room, s, NULL, &err);
+    if (st != DC_OK) {
+        refuse(s, st, &err);
+        sending_free(s);
+        dc_city_pending_end(city);
+    }
+}
+
 static void on_stored(void *data, enum dc_status st, const struct dc_db_result *const *results,
                       size_t n, const struct dc_error *err)
 {
@@ -126,9 +185,10 @@ static void on_stored(void *data, enum dc_status st, const struct dc_db_result *
         int64_t owed_ids[DC_OWED_OF_MESSAGE];
         struct dc_error bad = {0};
         if (!dc_repo_message_stored(results, n, &m, &is_new, owed_ids)) {
-            st = dc_fail_code(&bad, DC_NOT_FOUND, "room_not_found", "the room does not exist");
-            s->cb(s->data, st, NULL, &bad);
-        } else if (is_new) {
+            look_at_room(s);
+            return;
+        }
+        if (is_new) {
             tell(s, &m, owed_ids);
             dc_matrix_outgoing_stored(city, s->room, m.position, s->message.is_for_matrix);
         } else if (!dc_slice_eq(m.body, s->message.body)) {
@@ -147,8 +207,7 @@ enum dc_status dc_city_message_send(struct dc_city *city, const struct dc_messag
                                     dc_message_cb cb, void *data, struct dc_error *err)
 {
     if (draft->room->row.is_archived) {
-        return dc_fail_code(err, DC_CONFLICT, "room_archived",
-                            "the room is archived: nothing can be said in it");
+        return fail_archived(err);
     }
     struct sending *s = sending_create(city, draft);
     s->cb = cb;
@@ -188,6 +247,9 @@ static void on_taken(void *data, enum dc_status st, const struct dc_db_result *c
         if (outcome == DC_MESSAGE_NEW) {
             dc_matrix_outgoing_heard(s->room, m.position);
             tell(s, &m, owed_ids);
+        } else if (outcome == DC_MESSAGE_HELD && s->is_first) {
+            look_at_room(s);
+            return;
         } else {
             s->taken(s->data, DC_OK, outcome, NULL);
         }
@@ -203,6 +265,7 @@ enum dc_status dc_city_message_take(struct dc_city *city, const struct dc_messag
     struct sending *s = sending_create(city, draft);
     s->taken = cb;
     s->data = data;
+    s->is_first = origin->behind.ptr == NULL;
     if (!sending_is_whole(s, draft) ||
         !dc_owed_message_make(&s->arena, &s->message, &s->event, &s->owed)) {
         sending_free(s);

@@ -19,13 +19,15 @@ typedef void (*dc_message_cb)(void *data, enum dc_status st, const struct dc_mes
 /* Takes a token of the author's rate limit; 0 or the milliseconds to wait. */
 uint64_t dc_city_message_wait_ms(struct dc_city *city, struct dc_slice user_id);
 /* Stores the draft (copied) with what it owes to the room and the feed, hands that to the relay,
- * and answers by cb exactly once, later.  On failure cb never runs; DC_CONFLICT room_archived. */
+ * and answers by cb exactly once, later.  On failure cb never runs.  DC_CONFLICT room_archived: at
+ * once when this process knows it, by cb when only the database does; then it knows it too. */
 DC_MUST_USE enum dc_status dc_city_message_send(struct dc_city *city,
                                                 const struct dc_message_draft *draft,
                                                 dc_message_cb cb, void *data, struct dc_error *err);
 
 /* What was said in a Matrix room: the same, without a limit of rate (that is the homeserver's), and
- * answered with what has become of it.  The room may be archived for this: ask before. */
+ * answered with what has become of it.  HELD too when the room is archived, or gone; if nothing
+ * else goes before the event (origin->behind), this process knows it by then. */
 typedef void (*dc_message_taken_cb)(void *data, enum dc_status st, enum dc_message_outcome outcome,
                                     const struct dc_error *err);
 DC_MUST_USE enum dc_status dc_city_message_take(struct dc_city *city,

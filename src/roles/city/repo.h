@@ -140,7 +140,7 @@ struct dc_message_origin {
 };
 /* Stores such a message as dc_repo_message_insert() does, once for each event.  NEW: as above.
  * KNOWN: it was stored before, or it is what this city has said itself.  HELD: the one before it is
- * not stored. */
+ * not stored, or the room is archived or gone. */
 enum dc_message_outcome { DC_MESSAGE_NEW, DC_MESSAGE_KNOWN, DC_MESSAGE_HELD };
 struct dc_db_batch *dc_repo_matrix_message_insert(struct dc_db *db, const struct dc_message *m,
                                                   const struct dc_message_origin *origin,

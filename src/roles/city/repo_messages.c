@@ -4,7 +4,8 @@
 /* --- messages --- */
 
 /* The head's row lock orders the messages of a room over all processes; the later statements see
- * what the previous holder committed. SQLite has one writer anyway. */
+ * what the previous holder committed.  Who archives a room touches its head too, so nothing is
+ * stored in it afterwards, whatever the process knows. SQLite has one writer anyway. */
 static const struct dc_db_stmt lock_head = {
     .sql = "select last_position from city_room_heads where room_id = $1 for update",
     .sqlite = "select last_position from city_room_heads where room_id = $1"};
@@ -12,7 +13,8 @@ static const struct dc_db_stmt insert_message = {
     .sql = "insert into city_room_messages (id, room_id, author_user_id, author_agent_id,"
            " author_name, body, created_at, idempotency_key, position)"
            " select $1, $2, $3, $4, $5, $6, $7, $8, h.last_position + 1"
-           " from city_room_heads h where h.room_id = $2"
+           " from city_room_heads h join city_rooms r on r.id = h.room_id"
+           " where h.room_id = $2 and r.archived_at is null"
            " on conflict (room_id, author_user_id, idempotency_key)"
            " where idempotency_key is not null do nothing returning position"};
 static const struct dc_db_stmt advance_head = {
@@ -125,7 +127,8 @@ static const struct dc_db_stmt insert_matrix_message = {
     .sql = "insert into city_room_messages (id, room_id, author_user_id, author_name, body,"
            " created_at, position, matrix_event_id)"
            " select $1, $2, $3, $4, $5, $6, h.last_position + 1, $7"
-           " from city_room_heads h where h.room_id = $2 and (cast($8 as text) is null or exists"
+           " from city_room_heads h join city_rooms r on r.id = h.room_id"
+           " where h.room_id = $2 and r.archived_at is null and (cast($8 as text) is null or exists"
            " (select 1 from city_room_messages b where b.matrix_event_id = $8))"
            " on conflict (matrix_event_id) where matrix_event_id is not null do nothing"
            " returning position"};

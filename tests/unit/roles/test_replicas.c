@@ -9,16 +9,18 @@ struct sent {
     bool is_done;
     enum dc_status status;
     uint64_t position;
+    char code[32]; /* of a failure */
 };
 
 static void on_sent(void *data, enum dc_status st, const struct dc_message *m,
                     const struct dc_error *err)
 {
     struct sent *s = data;
-    (void)err;
     assert_false(s->is_done);
     s->is_done = true;
     s->status = st;
+    assert_true(st == DC_OK ||
+                dc_slice_copy_z(dc_slice_z(dc_error_code(err)), s->code, sizeof(s->code)));
     s->position = st == DC_OK ? m->position : 0;
 }
 
@@ -108,6 +110,26 @@ static void make_room_and_die(struct rig *r, const char *slug)
     assert_true(dc_owed_room_make(&arena, &row, &e, &owed));
     assert_int_equal(dc_db_submit(dc_repo_room_create(r->f->db, &row, &e, &owed), on_stored,
                                   &is_done, NULL, NULL),
+                     DC_OK);
+    RUN_UNTIL(r, is_done);
+    dc_arena_free(&arena);
+}
+
+/* Archived by a process that nobody hears of. */
+static void archive_and_die(struct rig *r, const char *room_id)
+{
+    struct dc_arena arena;
+    struct dc_room_change change;
+    bool is_done = false;
+    const struct dc_feed_event e = {.id = DC_S("evt_archived"),
+                                    .kind = DC_S("system"),
+                                    .room_id = dc_slice_z(room_id),
+                                    .payload = DC_S("{}"),
+                                    .created_at = dc_utc_now()};
+    dc_arena_init(&arena, 1024, 0);
+    assert_true(dc_owed_change_make(&arena, e.room_id, DC_S("change:dead"), &e, &change));
+    assert_int_equal(dc_db_submit(dc_repo_room_set_archived(r->f->db, &change, true, e.created_at),
+                                  on_stored, &is_done, NULL, NULL),
                      DC_OK);
     RUN_UNTIL(r, is_done);
     dc_arena_free(&arena);
@@ -372,6 +394,75 @@ static void a_message_of_an_unknown_room_makes_it_known(void **state)
     until_nothing_is_owed(r);
 }
 
+/* --- rooms that others archive --- */
+
+static void nothing_is_stored_in_a_room_that_another_process_has_archived(void **state)
+{
+    struct rig *r = *state;
+    struct sent s;
+    say_and_wait(r, 1, "plaza");
+    lose_from_here(r);
+    archive_and_die(r, "room_city_plaza");
+    assert_false(replica_room(r, 1, "plaza")->row.is_archived);
+    say(r, 1, "plaza", &s);
+    RUN_UNTIL(r, s.is_done);
+    assert_int_equal(s.status, DC_CONFLICT);
+    assert_string_equal(s.code, "room_archived");
+    assert_true(replica_room(r, 1, "plaza")->row.is_archived); /* it knows now */
+    assert_int_equal(query_number(r, "select count(*) from city_room_messages"), 1);
+    assert_int_equal(query_number(r, "select last_position from city_room_heads"
+                                     " where room_id = 'room_city_plaza'"),
+                     1);
+    assert_int_equal(
+        query_number(r, "select count(*) from city_feed_events where kind = 'room_message'"), 1);
+    assert_int_equal(query_number(r, "select count(*) from outbox where position is not null"), 0);
+    say_and_wait(r, 1, "general"); /* the others go on */
+    lose_to_here(r);
+}
+
+struct taken {
+    bool is_done;
+    enum dc_message_outcome outcome;
+};
+
+static void on_taken(void *data, enum dc_status st, enum dc_message_outcome outcome,
+                     const struct dc_error *err)
+{
+    struct taken *t = data;
+    (void)err;
+    assert_int_equal(st, DC_OK);
+    t->is_done = true;
+    t->outcome = outcome;
+}
+
+static enum dc_message_outcome take(struct rig *r, size_t i, const char *event_id)
+{
+    struct taken t = {.is_done = false};
+    struct dc_error err = {0};
+    const struct dc_message_origin origin = {.event_id = dc_slice_z(event_id)};
+    const struct dc_message_draft draft = {.room = replica_room(r, i, "plaza"),
+                                           .user_id = DC_S("@ada:fake.test"),
+                                           .username = DC_S("Ada"),
+                                           .body = DC_S("hello")};
+    assert_int_equal(dc_city_message_take(r->replicas[i].city, &draft, &origin, on_taken, &t, &err),
+                     DC_OK);
+    RUN_UNTIL(r, t.is_done);
+    return t.outcome;
+}
+
+static void nor_what_was_said_in_its_matrix_room(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(take(r, 1, "$1"), DC_MESSAGE_NEW);
+    lose_from_here(r);
+    archive_and_die(r, "room_city_plaza");
+    assert_int_equal(take(r, 1, "$1"), DC_MESSAGE_KNOWN);
+    assert_int_equal(take(r, 1, "$2"), DC_MESSAGE_HELD);
+    assert_true(replica_room(r, 1, "plaza")->row.is_archived);
+    assert_int_equal(query_number(r, "select count(*) from city_room_messages"), 1);
+    lose_to_here(r);
+}
+
 /* --- a bus that was interrupted --- */
 
 static void after_an_interruption_rooms_and_messages_are_read_from_the_database(void **state)
@@ -485,6 +576,8 @@ int main(int argc, char **argv)
         CASE(questions_for_what_does_not_exist_are_limited),
         CASE(a_room_is_told_to_the_feed_once),
         CASE(a_message_of_an_unknown_room_makes_it_known),
+        CASE(nothing_is_stored_in_a_room_that_another_process_has_archived),
+        CASE(nor_what_was_said_in_its_matrix_room),
         CASE(after_an_interruption_rooms_and_messages_are_read_from_the_database),
         CASE(a_room_that_could_not_be_read_is_looked_for_until_it_can),
         CASE(after_an_interruption_the_feed_goes_on_with_what_it_missed),
