@@ -89,6 +89,16 @@ bool dc_city_may_read(struct dc_city *city, struct dc_http_request *r);
 struct dc_city_room;
 struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r,
                                      void (*again)(void *city, struct dc_http_request *r));
+/* The same for a name that stands elsewhere in the request. */
+struct dc_city_room *dc_city_room_named(struct dc_city *city, struct dc_http_request *r,
+                                        struct dc_slice name,
+                                        void (*again)(void *city, struct dc_http_request *r));
+/* Before a request is refused for what the room has not: another process may have given it that a
+ * moment ago.  False: 429 or another error has been answered, or the database is asked, and `again`
+ * called once more; then it is true. */
+bool dc_city_room_is_fresh(struct dc_city *city, struct dc_http_request *r,
+                           const struct dc_city_room *room,
+                           void (*again)(void *city, struct dc_http_request *r));
 
 /* Each file of routes registers its own table. */
 void dc_city_routes_rooms(struct dc_city *city);

@@ -158,10 +158,25 @@ static void on_answer(void *data, enum dc_status st, const struct dc_db_result *
     dc_city_pending_end(city);
 }
 
-struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r,
-                                     void (*again)(void *city, struct dc_http_request *r))
+static void ask(struct dc_city *city, struct dc_http_request *r, struct dc_slice name,
+                void (*again)(void *city, struct dc_http_request *r))
 {
-    struct dc_slice name = dc_http_param(r, 0);
+    uint64_t wait_ms = wait_to_ask_ms(city, dc_http_peer(r));
+    if (wait_ms > 0) {
+        fail_unasked(city, r, wait_ms);
+        return;
+    }
+    struct asking *a = dc_request_alloc(r, sizeof(*a));
+    if (a != NULL) {
+        *a = (struct asking){city, r, again};
+        dc_city_submit(city, r, dc_repo_room(city->ctx->db, name), on_answer, a);
+    }
+}
+
+struct dc_city_room *dc_city_room_named(struct dc_city *city, struct dc_http_request *r,
+                                        struct dc_slice name,
+                                        void (*again)(void *city, struct dc_http_request *r))
+{
     if (!dc_city_is_ready(city, r)) {
         return NULL;
     }
@@ -172,18 +187,25 @@ struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_reques
     bool is_possible = dc_room_id_is_valid(name) || dc_slug_is_valid(name);
     if (city->looked_up == r || !is_possible) {
         fail_unknown(city, r);
-        return NULL;
+    } else {
+        ask(city, r, name, again);
     }
-    uint64_t wait_ms = wait_to_ask_ms(city, dc_http_peer(r));
-    if (wait_ms > 0) {
-        fail_unasked(city, r, wait_ms);
-        return NULL;
-    }
-    struct asking *a = dc_request_alloc(r, sizeof(*a));
-    if (a == NULL) {
-        return NULL;
-    }
-    *a = (struct asking){city, r, again};
-    dc_city_submit(city, r, dc_repo_room(city->ctx->db, name), on_answer, a);
     return NULL;
+}
+
+struct dc_city_room *dc_city_room_of(struct dc_city *city, struct dc_http_request *r,
+                                     void (*again)(void *city, struct dc_http_request *r))
+{
+    return dc_city_room_named(city, r, dc_http_param(r, 0), again);
+}
+
+bool dc_city_room_is_fresh(struct dc_city *city, struct dc_http_request *r,
+                           const struct dc_city_room *room,
+                           void (*again)(void *city, struct dc_http_request *r))
+{
+    if (city->looked_up == r) {
+        return true;
+    }
+    ask(city, r, room->row.id, again);
+    return false;
 }

@@ -277,17 +277,17 @@ static const struct dc_field moved_fields[] = {
      DC_MATRIX_ID_MAX_BYTES, offsetof(struct moved_body, matrix_room_id)},
 };
 
-static void post_moved(void *ctx, struct dc_http_request *r)
+/* Lives in the request's arena. */
+struct moved {
+    struct dc_city *city;
+    struct dc_http_request *r;
+    struct dc_slice matrix_room_id;
+};
+
+static void reply_moved(struct dc_city *city, struct dc_http_request *r, struct dc_city_room *room)
 {
-    struct dc_city *city = ctx;
-    struct moved_body body = {0};
     struct dc_strbuf out = {0};
     struct dc_jsonw w;
-    if (!dc_require_internal_key(&city->ctx->auth, r) || !dc_city_is_ready(city, r) ||
-        !dc_http_read_json(r, moved_fields, DC_ARRAY_LEN(moved_fields), &body)) {
-        return;
-    }
-    struct dc_city_room *room = dc_city_rooms_find_matrix(city->rooms, body.matrix_room_id);
     if (room != NULL) {
         dc_matrix_moves_look(city, room, true);
     }
@@ -296,6 +296,60 @@ static void post_moved(void *ctx, struct dc_http_request *r)
     dc_jsonw_key_bool(&w, "is_looking", room != NULL && city->moves != NULL);
     dc_jsonw_end(&w);
     dc_http_reply_json(r, 200, &out);
+}
+
+static void on_room(void *data, enum dc_status st, const struct dc_db_result *const *results,
+                    size_t n, const struct dc_error *err)
+{
+    const struct moved *q = data;
+    struct dc_city *city = q->city;
+    (void)n;
+    if (st != DC_OK) {
+        dc_http_reply_error(q->r, err);
+    } else {
+        dc_lookup_take(city, results[0], NULL, NULL);
+        reply_moved(city, q->r, dc_city_rooms_find_matrix(city->rooms, q->matrix_room_id));
+    }
+    dc_city_pending_end(city);
+}
+
+/* Another process may have made the room, or given it its Matrix room, a moment ago. */
+static void find_moved(struct dc_city *city, struct dc_http_request *r, struct dc_slice id)
+{
+    struct dc_strbuf ids = {0};
+    struct dc_jsonw w;
+    struct moved *q = dc_request_alloc(r, sizeof(*q));
+    if (q == NULL) {
+        return;
+    }
+    *q = (struct moved){city, r, id};
+    dc_jsonw_init(&w, &ids);
+    dc_jsonw_array(&w);
+    dc_jsonw_text(&w, id);
+    dc_jsonw_end(&w);
+    if (dc_strbuf_ok(&ids)) {
+        dc_city_submit(city, r, dc_repo_rooms_of_matrix(city->ctx->db, dc_strbuf_slice(&ids)),
+                       on_room, q);
+    } else {
+        dc_request_fail_memory(r);
+    }
+    dc_strbuf_free(&ids);
+}
+
+static void post_moved(void *ctx, struct dc_http_request *r)
+{
+    struct dc_city *city = ctx;
+    struct moved_body body = {0};
+    if (!dc_require_internal_key(&city->ctx->auth, r) || !dc_city_is_ready(city, r) ||
+        !dc_http_read_json(r, moved_fields, DC_ARRAY_LEN(moved_fields), &body)) {
+        return;
+    }
+    struct dc_city_room *room = dc_city_rooms_find_matrix(city->rooms, body.matrix_room_id);
+    if (room != NULL || city->moves == NULL) {
+        reply_moved(city, r, room);
+    } else {
+        find_moved(city, r, body.matrix_room_id);
+    }
 }
 
 static const struct dc_route routes[] = {

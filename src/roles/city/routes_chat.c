@@ -100,13 +100,15 @@ static void get_bootstrap(void *ctx, struct dc_http_request *r)
         fail(r, DC_UNAUTHORIZED, NULL, "a valid token is needed");
         return;
     }
-    struct dc_city_room *room = dc_city_rooms_find(city->rooms, q.room_slug);
+    struct dc_city_room *room = dc_city_room_named(city, r, q.room_slug, get_bootstrap);
     if (room == NULL) {
-        fail(r, DC_NOT_FOUND, "room_not_found", "Room not found");
         return;
     }
-    if (!dc_matrix_link_is_on(city) || room->row.matrix_room_id.ptr == NULL) {
-        fail(r, DC_MALFORMED, "room_without_matrix", "the room has no Matrix room");
+    bool is_on = dc_matrix_link_is_on(city);
+    if (!is_on || room->row.matrix_room_id.ptr == NULL) {
+        if (!is_on || dc_city_room_is_fresh(city, r, room, get_bootstrap)) {
+            fail(r, DC_MALFORMED, "room_without_matrix", "the room has no Matrix room");
+        }
         return;
     }
     uint64_t wait_ms = dc_city_message_wait_ms(city, who.user_id);

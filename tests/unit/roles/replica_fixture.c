@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define KEY "internal-key"
+
 static void set_flag(void *data)
 {
     *(bool *)data = true;
@@ -73,15 +75,15 @@ void replica_start(struct rig *r, size_t i)
     struct replica *p = &r->replicas[i];
     struct dc_error err = {0};
     void *city = NULL;
-    const struct dc_server_opts opts = {.name = "public",
-                                        .host = "127.0.0.1",
-                                        .max_connections = 100,
-                                        .max_head_bytes = 16384,
-                                        .max_body_bytes = 65536,
-                                        .max_output_bytes = 1048576,
-                                        .head_timeout_ms = 60000,
-                                        .body_timeout_ms = 60000,
-                                        .keepalive_timeout_ms = 60000};
+    struct dc_server_opts opts = {.name = "public",
+                                  .host = "127.0.0.1",
+                                  .max_connections = 100,
+                                  .max_head_bytes = 16384,
+                                  .max_body_bytes = 65536,
+                                  .max_output_bytes = 1048576,
+                                  .head_timeout_ms = 60000,
+                                  .body_timeout_ms = 60000,
+                                  .keepalive_timeout_ms = 60000};
     p->is_ready = false;
     p->ctx.health = dc_health_create();
     p->ctx.public_router = dc_router_create();
@@ -93,6 +95,10 @@ void replica_start(struct rig *r, size_t i)
     dc_router_add(p->ctx.public_router, "", feed_routes, DC_ARRAY_LEN(feed_routes), p);
     assert_int_equal(dc_server_create(r->f->loop, &opts, p->ctx.public_router, NULL, p->ctx.metrics,
                                       &p->server, &err),
+                     DC_OK);
+    opts.name = "internal";
+    assert_int_equal(dc_server_create(r->f->loop, &opts, p->ctx.internal_router, NULL,
+                                      p->ctx.metrics, &p->internal, &err),
                      DC_OK);
 }
 
@@ -106,8 +112,10 @@ void replica_stop(struct rig *r, size_t i)
     }
     dc_sse_hub_shutdown(p->ctx.sse);
     p->is_server_stopped = false;
+    p->is_internal_stopped = false;
     dc_server_stop(p->server, 1000, set_flag, &p->is_server_stopped);
-    RUN_UNTIL(r, p->is_server_stopped);
+    dc_server_stop(p->internal, 1000, set_flag, &p->is_internal_stopped);
+    RUN_UNTIL(r, p->is_server_stopped && p->is_internal_stopped);
     p->is_stopped = false;
     dc_role_city.stop(p->city, set_flag, &p->is_stopped);
     RUN_UNTIL(r, p->is_stopped);
@@ -144,6 +152,7 @@ int rig_setup(void **state)
                                        .stream_queue_bytes = 4194304,
                                        .limit_messages_burst = 1,
                                        .limit_rooms_burst = 1};
+    assert_int_equal(dc_tokens_create(DC_S("0123456789abcdef"), &r->tokens, &err), DC_OK);
     r->bus = faulty_open(r->f->loop, r->f->metrics);
     const struct dc_bus_sub_opts chat = {.pattern = DC_S("city.chat.*"), .start = DC_BUS_ALL};
     const struct dc_bus_sub_opts events = {.pattern = DC_S("city.event.*"), .start = DC_BUS_ALL};
@@ -158,7 +167,8 @@ int rig_setup(void **state)
         p->ctx.bus = &r->bus->bus;
         p->ctx.metrics = dc_metrics_create();
         p->ctx.hub = dc_hub_create(r->f->loop, p->ctx.metrics);
-        p->ctx.auth.is_open = true;
+        p->ctx.auth =
+            (struct dc_auth){.tokens = r->tokens, .is_open = true, .internal_key = DC_S(KEY)};
         open_backends(r, p);
         replica_start(r, i);
     }
@@ -185,6 +195,7 @@ int rig_teardown(void **state)
     dc_bus_unsubscribe(r->event_recorder);
     faulty_close(r->bus, set_flag, &r->is_bus_closed);
     RUN_UNTIL(r, r->is_bus_closed);
+    dc_tokens_destroy(r->tokens);
     assert_int_equal(fixture_teardown(&f), 0);
     dc_free(r);
     return 0;
@@ -214,24 +225,27 @@ int64_t replica_metric(struct rig *r, size_t i, const char *line_start)
 
 /* --- HTTP --- */
 
-static int send_request(struct rig *r, size_t i, const char *method, const char *path)
+static int send_request(const struct dc_server *server, const char *method, const char *path,
+                        const char *body)
 {
     struct sockaddr_in addr = {.sin_family = AF_INET,
-                               .sin_port = htons(dc_server_port(r->replicas[i].server)),
+                               .sin_port = htons(dc_server_port(server)),
                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    char text[256];
+    char text[2048];
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_true(fd > 0);
     assert_int_equal(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
-    int len = snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
-                       method, path);
+    int len = snprintf(text, sizeof(text),
+                       "%s %s HTTP/1.1\r\nHost: a\r\nX-Internal-API-Key: " KEY
+                       "\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                       method, path, strlen(body), body);
+    assert_true(len > 0 && (size_t)len < sizeof(text));
     assert_int_equal(send(fd, text, (size_t)len, MSG_NOSIGNAL), len);
     return fd;
 }
 
-int ask(struct rig *r, size_t i, const char *method, const char *path)
+static int status_of(struct rig *r, int fd)
 {
-    int fd = send_request(r, i, method, path);
     char text[64];
     size_t got = 0;
     while (got < 12) { /* "HTTP/1.1 200" */
@@ -248,10 +262,20 @@ int ask(struct rig *r, size_t i, const char *method, const char *path)
     return (int)strtol(text + 9, NULL, 10);
 }
 
+int ask(struct rig *r, size_t i, const char *method, const char *path)
+{
+    return status_of(r, send_request(r->replicas[i].server, method, path, ""));
+}
+
+int ask_internal(struct rig *r, size_t i, const char *path, const char *json)
+{
+    return status_of(r, send_request(r->replicas[i].internal, "POST", path, json));
+}
+
 void listen_to_feed(struct rig *r, size_t i)
 {
     struct replica *p = &r->replicas[i];
-    p->feed_fd = send_request(r, i, "GET", "/test/feed");
+    p->feed_fd = send_request(p->server, "GET", "/test/feed", "");
     RUN_UNTIL(r, dc_topic_member_count(p->city->feed) == 1);
 }
 

@@ -22,16 +22,17 @@
 struct replica {
     struct dc_ctx ctx;
     struct dc_city *city; /* NULL: not running */
-    struct dc_server *server;
+    struct dc_server *server, *internal;
     int feed_fd; /* an event stream of the feed, 0: none */
     struct dc_strbuf feed_got;
-    bool is_ready, is_stopped, is_server_stopped, is_db_closed, is_kv_closed;
+    bool is_ready, is_stopped, is_server_stopped, is_internal_stopped, is_db_closed, is_kv_closed;
 };
 
 struct rig {
     struct fixture *f;
     struct faulty_bus *bus;
     struct dc_settings settings;
+    struct dc_tokens *tokens;
     struct replica replicas[N_REPLICAS];
     struct dc_bus_sub *chat_recorder, *event_recorder;
     size_t n_records, n_events;
@@ -65,6 +66,8 @@ size_t count_heard(struct rig *r, size_t i, const char *text);
 
 /* An HTTP request to the replica; the number of its answer. */
 int ask(struct rig *r, size_t i, const char *method, const char *path);
+/* To its internal listener, with the key. */
+int ask_internal(struct rig *r, size_t i, const char *path, const char *json);
 
 /* Turns until nothing is owed any more. */
 void until_nothing_is_owed(struct rig *r);

@@ -463,6 +463,100 @@ static void nor_what_was_said_in_its_matrix_room(void **state)
     lose_to_here(r);
 }
 
+static void give_matrix_room(struct rig *r, const char *slug, const char *matrix_room_id)
+{
+    char sql[160];
+    (void)snprintf(sql, sizeof(sql),
+                   "update city_rooms set matrix_room_id = '%s', revision = revision + 1"
+                   " where slug = '%s'",
+                   matrix_room_id, slug);
+    place_exec(&r->f->place, sql);
+}
+
+#define EVENT(id, room)                                                                            \
+    "{\"event_id\":\"" id "\",\"matrix_room_id\":\"" room "\",\"user_id\":\"@ada:a\","             \
+    "\"username\":\"Ada\",\"body\":\"hello\"}"
+
+static void nor_anything_of_a_list_that_came_from_there(void **state)
+{
+    struct rig *r = *state;
+    give_matrix_room(r, "plaza", "!p:a");
+    give_matrix_room(r, "general", "!g:a");
+    assert_int_equal(ask_internal(r, 1, "/internal/city/matrix/events",
+                                  "{\"events\":[" EVENT("$0", "!p:a") "," EVENT("$1", "!g:a") "]}"),
+                     200);
+    until_nothing_is_owed(r);
+    lose_from_here(r);
+    archive_and_die(r, "room_city_plaza");
+    assert_int_equal(
+        ask_internal(r, 1, "/internal/city/matrix/events",
+                     "{\"events\":[" EVENT("$2", "!p:a") "," EVENT("$3", "!g:a") "," EVENT(
+                         "$4", "!p:a") "," EVENT("$5", "!p:a") "]}"),
+        200); /* or all of them came again and again */
+    assert_int_equal(query_number(r, "select count(*) from city_room_messages"), 3);
+    assert_int_equal(replica_metric(r, 1, "daarion_city_matrix_events_total{outcome=\"left_out\"}"),
+                     3);
+    lose_to_here(r);
+}
+
+/* --- Matrix rooms that others have made --- */
+
+/* A city that has a gateway, where nobody answers. */
+static void restart_with_gateway(struct rig *r, size_t i)
+{
+    replica_stop(r, i);
+    r->settings.matrix_gateway_url = "http://127.0.0.1:1";
+    r->settings.matrix_timeout_ms = 1000;
+    replica_start(r, i);
+}
+
+static int bootstrap(struct rig *r, size_t i, const char *slug)
+{
+    struct dc_strbuf path = {0};
+    const struct dc_claims claims = {
+        .sub = DC_S("u_1"), .issued_at = dc_utc_now(), .expires_at = {dc_utc_now().ms + 600000}};
+    dc_strbuf_add_z(&path, "/city/chat/bootstrap?room_slug=");
+    dc_strbuf_add_z(&path, slug);
+    dc_strbuf_add_z(&path, "&token=");
+    assert_int_equal(dc_tokens_sign(r->tokens, &claims, &path, NULL), DC_OK);
+    dc_strbuf_add_char(&path, '\0');
+    int status = ask(r, i, "GET", path.ptr);
+    dc_strbuf_free(&path);
+    return status;
+}
+
+static void who_wants_to_talk_in_a_room_is_not_refused_from_memory(void **state)
+{
+    struct rig *r = *state;
+    restart_with_gateway(r, 1);
+    lose_from_here(r);
+    assert_int_equal(bootstrap(r, 1, "never"), 404);
+    assert_int_equal(bootstrap(r, 1, "plaza"), 400);
+    make_room_and_die(r, "late");
+    assert_int_equal(bootstrap(r, 1, "late"), 400); /* it has none */
+    give_matrix_room(r, "late", "!l:a");
+    assert_int_equal(bootstrap(r, 1, "late"), 503); /* the gateway was asked */
+    lose_to_here(r);
+}
+
+static void a_matrix_room_that_has_moved_is_looked_for_in_the_database(void **state)
+{
+    struct rig *r = *state;
+    restart_with_gateway(r, 1);
+    lose_from_here(r);
+    make_room_and_die(r, "late");
+    give_matrix_room(r, "late", "!l:a");
+    assert_null(replica_room(r, 1, "late"));
+    assert_int_equal(
+        ask_internal(r, 1, "/internal/city/matrix/moved", "{\"matrix_room_id\":\"!x:a\"}"), 200);
+    assert_null(replica_room(r, 1, "late"));
+    assert_int_equal(
+        ask_internal(r, 1, "/internal/city/matrix/moved", "{\"matrix_room_id\":\"!l:a\"}"), 200);
+    assert_non_null(replica_room(r, 1, "late"));
+    assert_true(replica_room(r, 1, "late")->outgoing.suspected_until_ms > 0); /* it is looking */
+    lose_to_here(r);
+}
+
 /* --- a bus that was interrupted --- */
 
 static void after_an_interruption_rooms_and_messages_are_read_from_the_database(void **state)
@@ -578,6 +672,9 @@ int main(int argc, char **argv)
         CASE(a_message_of_an_unknown_room_makes_it_known),
         CASE(nothing_is_stored_in_a_room_that_another_process_has_archived),
         CASE(nor_what_was_said_in_its_matrix_room),
+        CASE(nor_anything_of_a_list_that_came_from_there),
+        CASE(who_wants_to_talk_in_a_room_is_not_refused_from_memory),
+        CASE(a_matrix_room_that_has_moved_is_looked_for_in_the_database),
         CASE(after_an_interruption_rooms_and_messages_are_read_from_the_database),
         CASE(a_room_that_could_not_be_read_is_looked_for_until_it_can),
         CASE(after_an_interruption_the_feed_goes_on_with_what_it_missed),
