@@ -146,6 +146,18 @@ enum dc_status dc_matrix_resolve_alias(struct dc_matrix *m, const struct dc_matr
     return plain(m, how, "resolveAlias", "GET", CLIENT "/directory/room/{}", &alias, 1, err);
 }
 
+enum dc_status dc_matrix_delete_alias(struct dc_matrix *m, const struct dc_matrix_how *how,
+                                      struct dc_slice alias, struct dc_error *err)
+{
+    return plain(m, how, "deleteAlias", "DELETE", CLIENT "/directory/room/{}", &alias, 1, err);
+}
+
+enum dc_status dc_matrix_leave(struct dc_matrix *m, const struct dc_matrix_how *how,
+                               struct dc_slice room_id, struct dc_error *err)
+{
+    return plain(m, how, "leave", "POST", CLIENT "/rooms/{}/leave", &room_id, 1, err);
+}
+
 enum dc_status dc_matrix_room_state(struct dc_matrix *m, const struct dc_matrix_how *how,
                                     struct dc_slice room_id, struct dc_slice type, bool is_event,
                                     struct dc_error *err)

@@ -43,6 +43,12 @@ DC_MUST_USE enum dc_status dc_matrix_create_room(struct dc_matrix *m,
 DC_MUST_USE enum dc_status dc_matrix_resolve_alias(struct dc_matrix *m,
                                                    const struct dc_matrix_how *how,
                                                    struct dc_slice alias, struct dc_error *err);
+/* By who made it. */
+DC_MUST_USE enum dc_status dc_matrix_delete_alias(struct dc_matrix *m,
+                                                  const struct dc_matrix_how *how,
+                                                  struct dc_slice alias, struct dc_error *err);
+DC_MUST_USE enum dc_status dc_matrix_leave(struct dc_matrix *m, const struct dc_matrix_how *how,
+                                           struct dc_slice room_id, struct dc_error *err);
 /* One state event with an empty key; is_event: the whole event instead of its content. */
 DC_MUST_USE enum dc_status dc_matrix_room_state(struct dc_matrix *m,
                                                 const struct dc_matrix_how *how,

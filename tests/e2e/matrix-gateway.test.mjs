@@ -170,6 +170,32 @@ describe('as an application service', () => {
     assertError(await gateway.create(slug), 409, 'alias_taken');
   });
 
+  test('a room that was left half-made is not found, and made anew when nobody can be making it any more', async () => {
+    const { gateway, homeserver } = rig;
+    const slug = fresh();
+    const alias = `#city_${slug}:${SERVER_NAME}`;
+    const id = homeserver.addRoom(alias, SENDER);
+    const half = Object.assign(homeserver.rooms.get(id), { isHalfMade: true, origin_server_ts: Date.now() });
+    assertError(await gateway.find(alias), 404, 'not_found');
+    const early = await gateway.create(slug);
+    assertError(early, 503, 'matrix_unavailable');
+    assert.match(early.json.detail, /in a minute/);
+    assert.equal(homeserver.aliases.get(alias), id);
+    half.origin_server_ts -= 61_000;
+    assertError(await gateway.find(alias), 404, 'not_found');
+    const made = await gateway.create(slug);
+    assert.equal(made.status, 200, made.text);
+    assert.notEqual(made.json.matrix_room_id, id);
+    assert.equal(homeserver.aliases.get(alias), made.json.matrix_room_id);
+    assert.ok(!half.members.has(SENDER));
+    assert.deepEqual((await gateway.create(slug)).json, made.json);
+    // One that only seems to be, as it is being made just now.
+    half.isHalfMade = false;
+    homeserver.aliases.set(alias, id);
+    half.members.add(SENDER);
+    assert.equal((await gateway.create(slug)).json.matrix_room_id, id);
+  });
+
   test('a room of an earlier administrator is ours when the settings say so', async () => {
     const slug = fresh();
     const id = rig.homeserver.addRoom(`#city_${slug}:${SERVER_NAME}`, `@old_admin:${SERVER_NAME}`);

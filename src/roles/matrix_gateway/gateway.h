@@ -198,7 +198,8 @@ DC_MUST_USE enum dc_status dc_gateway_read_settings(struct dc_gateway *g, struct
 /* rooms.c: for dc_timeouts_create(). */
 void dc_gateway_recheck_room(void *data, struct dc_timeout *t);
 
-/* rooms.c, tokens.c, owners.c, presence.c, send.c: handlers of the routes in role.c. */
+/* rooms.c, room_show.c, tokens.c, owners.c, presence.c, send.c: handlers of the routes in role.c.
+ */
 void dc_gateway_create_room(void *ctx, struct dc_http_request *r);
 void dc_gateway_find_room(void *ctx, struct dc_http_request *r);
 void dc_gateway_show_room(void *ctx, struct dc_http_request *r);

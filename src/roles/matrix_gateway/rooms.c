@@ -7,12 +7,19 @@
  *
  * Synapse hands out the alias before the room's first event: for a moment a room that we are making
  * (another process, or the call that we have given up waiting for) looks like one that we are not
- * in.  So a room that cannot be looked into is looked at again, for a third of our time. */
+ * in.  So a room that cannot be looked into is looked at again, for a third of our time.
+ *
+ * It puts in who may join, and all that follows, after its maker has joined.  Killed in between, it
+ * has a room under our alias that nobody else can ever enter.  Such a room is not found; whoever
+ * makes it gets another one, once the first is so old that nobody can be making it any more. */
 #include "base/mem.h"
 #include "matrix/matrix_error.h"
 #include "matrix/matrix_id.h"
 #include "matrix/matrix_read.h"
 #include "roles/matrix_gateway/gateway.h"
+
+/* No createRoom takes that long. */
+#define HALF_MADE_MS 60000
 
 #define NAME_MAX_CHARS  80
 #define TOPIC_MAX_CHARS 500
@@ -27,6 +34,8 @@ struct room_flow {
     struct dc_slice alias, room_id;
     struct dc_timeout recheck;
     int64_t give_up_ms; /* monotonic; 0: not looked at yet */
+    int64_t made_ms;    /* UTC by the homeserver's clock; 0: it does not say */
+    bool is_renewed;    /* one that was half-made has been put aside */
 };
 
 /* A copy that lives as long as the request; frees the text.  ptr NULL: no memory. */
@@ -67,6 +76,103 @@ static void reply_room(struct room_flow *f)
     dc_gateway_reply(&f->flow, &out);
 }
 
+static void reply_found(struct room_flow *f)
+{
+    f->flow.g->rooms_found->value++;
+    reply_room(f);
+}
+
+/* --- is it whole? --- */
+
+static void create(struct dc_gateway_flow *flow);
+
+/* In peace or not: what counts is that its alias is free. */
+static void on_left(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
+                    const struct dc_error *err)
+{
+    (void)st;
+    (void)answer;
+    (void)err;
+    create(data);
+}
+
+static void on_alias_free(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
+                          const struct dc_error *cause)
+{
+    struct room_flow *f = data;
+    struct dc_matrix_auth auth;
+    struct dc_error err = {0};
+    if (st != DC_OK && st != DC_NOT_FOUND) {
+        dc_gateway_fail(&f->flow, cause, answer->retry_after_ms);
+        return;
+    }
+    st = dc_gateway_auth(f->flow.g, &auth, &err);
+    if (st == DC_OK) {
+        const struct dc_matrix_how how = dc_gateway_how(&f->flow, auth, on_left);
+        st = dc_matrix_leave(f->flow.g->matrix, &how, f->room_id, &err);
+    }
+    ask(&f->flow, st, &err);
+}
+
+static void renew(struct room_flow *f)
+{
+    struct dc_gateway *g = f->flow.g;
+    struct dc_matrix_auth auth;
+    struct dc_error err = {0};
+    enum dc_status st = dc_gateway_auth(g, &auth, &err);
+    f->is_renewed = true;
+    DC_LOG_WARN_EVENT(g->ctx->log, "matrix.room_half_made", DC_LF_T("alias", f->alias),
+                      DC_LF_T("room_id", f->room_id));
+    if (st == DC_OK) {
+        const struct dc_matrix_how how = dc_gateway_how(&f->flow, auth, on_alias_free);
+        st = dc_matrix_delete_alias(g->matrix, &how, f->alias, &err);
+    }
+    ask(&f->flow, st, &err);
+}
+
+static void take_half_made(struct room_flow *f)
+{
+    struct dc_error err = {0};
+    bool is_old = f->made_ms > 0 && dc_utc_now().ms - f->made_ms >= HALF_MADE_MS;
+    if (!f->is_creating) {
+        (void)dc_fail(&err, DC_NOT_FOUND, 0, "the room with this alias is not made yet");
+    } else if (is_old && !f->is_renewed) {
+        renew(f);
+        return;
+    } else {
+        (void)dc_fail_code(&err, DC_UNAVAILABLE, "matrix_unavailable",
+                           "the homeserver is making this room: try again in a minute");
+    }
+    dc_gateway_fail(&f->flow, &err, -1);
+}
+
+static void on_join_rules(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
+                          const struct dc_error *cause)
+{
+    struct room_flow *f = data;
+    if (st == DC_NOT_FOUND) {
+        take_half_made(f);
+    } else if (st == DC_OK || st == DC_FORBIDDEN) { /* who is not in it cannot tell */
+        reply_found(f);
+    } else {
+        dc_gateway_fail(&f->flow, cause, answer->retry_after_ms);
+    }
+}
+
+static void ask_join_rules(struct room_flow *f)
+{
+    struct dc_gateway *g = f->flow.g;
+    struct dc_matrix_auth auth;
+    struct dc_error err = {0};
+    enum dc_status st = dc_gateway_auth(g, &auth, &err);
+    if (st == DC_OK) {
+        const struct dc_matrix_how how = dc_gateway_how(&f->flow, auth, on_join_rules);
+        st = dc_matrix_room_state(g->matrix, &how, f->room_id, DC_S("m.room.join_rules"), false,
+                                  &err);
+    }
+    ask(&f->flow, st, &err);
+}
+
 /* --- whose room it is --- */
 
 static void decide(struct room_flow *f, struct dc_slice creator)
@@ -74,8 +180,7 @@ static void decide(struct room_flow *f, struct dc_slice creator)
     struct dc_gateway *g = f->flow.g;
     struct dc_error err = {0};
     if (dc_gateway_is_ours(g, creator)) {
-        g->rooms_found->value++;
-        reply_room(f);
+        reply_found(f);
         return;
     }
     DC_LOG_WARN_EVENT(g->ctx->log, "matrix.alias_taken", DC_LF_T("alias", f->alias),
@@ -147,6 +252,9 @@ static void on_create_event(void *data, enum dc_status st, const struct dc_matri
         dc_gateway_fail(&f->flow, cause, answer->retry_after_ms);
     } else if (dc_matrix_read_user(answer->json, "sender", &creator, &err) != DC_OK) {
         dc_gateway_fail(&f->flow, &err, -1);
+    } else if (dc_gateway_is_ours(f->flow.g, creator)) {
+        f->made_ms = json_integer_value(json_object_get(answer->json, "origin_server_ts"));
+        ask_join_rules(f);
     } else {
         decide(f, creator);
     }
@@ -394,130 +502,4 @@ void dc_gateway_create_room(void *ctx, struct dc_http_request *r)
         return;
     }
     dc_gateway_when_known(&f->flow, false, create);
-}
-
-/* --- looking at one --- */
-
-struct show_flow {
-    struct dc_gateway_flow flow;
-    struct dc_matrix_auth auth;
-    struct dc_slice room_id, name;
-};
-
-static void reply_shown(struct show_flow *f, struct dc_slice topic)
-{
-    struct dc_strbuf out = {0};
-    struct dc_jsonw w;
-    dc_jsonw_init(&w, &out);
-    dc_jsonw_object(&w);
-    dc_jsonw_key_text(&w, "room_id", f->room_id);
-    dc_jsonw_key_text(&w, "name", f->name);
-    dc_jsonw_key_text(&w, "topic", topic);
-    dc_jsonw_end(&w);
-    dc_gateway_reply(&f->flow, &out);
-}
-
-/* To the homeserver a room that does not exist and one that we are not in are the same. */
-static void fail_show(struct show_flow *f, enum dc_status st, const struct dc_matrix_answer *answer,
-                      const struct dc_error *cause)
-{
-    struct dc_error err = *cause;
-    if (st == DC_FORBIDDEN || st == DC_NOT_FOUND) {
-        (void)dc_fail_code(&err, DC_NOT_FOUND, "room_not_found",
-                           "the homeserver has no such room, or it is not the city's");
-    }
-    dc_gateway_fail(&f->flow, &err, answer->retry_after_ms);
-}
-
-static void on_admin_shown(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
-                           const struct dc_error *cause)
-{
-    struct show_flow *f = data;
-    if (st != DC_OK) {
-        fail_show(f, st, answer, cause);
-        return;
-    }
-    f->name = dc_matrix_read_text(answer->json, "name");
-    reply_shown(f, dc_matrix_read_text(answer->json, "topic"));
-}
-
-static void show_as_administrator(struct dc_gateway_flow *flow)
-{
-    struct show_flow *f = (struct show_flow *)flow;
-    struct dc_error err = {0};
-    enum dc_status st = dc_gateway_admin_auth(flow->g, &f->auth, &err);
-    if (st == DC_OK) {
-        const struct dc_matrix_how how = dc_gateway_how(flow, f->auth, on_admin_shown);
-        st = dc_matrix_admin_room(flow->g->matrix, &how, f->room_id, &err);
-    }
-    ask(flow, st, &err);
-}
-
-static void on_topic(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
-                     const struct dc_error *cause)
-{
-    struct show_flow *f = data;
-    if (st != DC_OK && st != DC_NOT_FOUND) { /* not found: a room without a topic */
-        fail_show(f, st, answer, cause);
-        return;
-    }
-    reply_shown(f, st == DC_OK ? dc_matrix_read_text(answer->json, "topic") : DC_SLICE_NULL);
-}
-
-static void on_name(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
-                    const struct dc_error *cause)
-{
-    struct show_flow *f = data;
-    struct dc_error err = {0};
-    if (st == DC_FORBIDDEN && f->flow.g->admin.state != DC_CREDENTIAL_NONE) {
-        dc_gateway_when_known(&f->flow, true, show_as_administrator);
-        return;
-    }
-    if (st != DC_OK && st != DC_NOT_FOUND) {
-        fail_show(f, st, answer, cause);
-        return;
-    }
-    struct dc_slice name = st == DC_OK ? dc_matrix_read_text(answer->json, "name") : DC_SLICE_NULL;
-    if (name.ptr != NULL) {
-        f->name = dc_arena_dup(dc_http_arena(f->flow.r), name);
-        if (f->name.ptr == NULL) {
-            fail_memory(&f->flow);
-            return;
-        }
-    }
-    const struct dc_matrix_how how = dc_gateway_how(&f->flow, f->auth, on_topic);
-    ask(&f->flow,
-        dc_matrix_room_state(f->flow.g->matrix, &how, f->room_id, DC_S("m.room.topic"), false,
-                             &err),
-        &err);
-}
-
-/* The room's own state first: what the admin interface tells is statistics, which lag behind. */
-static void show(struct dc_gateway_flow *flow)
-{
-    struct show_flow *f = (struct show_flow *)flow;
-    struct dc_error err = {0};
-    enum dc_status st = dc_gateway_auth(flow->g, &f->auth, &err);
-    if (st == DC_OK) {
-        const struct dc_matrix_how how = dc_gateway_how(flow, f->auth, on_name);
-        st = dc_matrix_room_state(flow->g->matrix, &how, f->room_id, DC_S("m.room.name"), false,
-                                  &err);
-    }
-    ask(flow, st, &err);
-}
-
-void dc_gateway_show_room(void *ctx, struct dc_http_request *r)
-{
-    struct dc_gateway *g = ctx;
-    struct show_flow *f = (struct show_flow *)dc_gateway_flow_begin(g, r, sizeof(*f));
-    if (f == NULL) {
-        return;
-    }
-    f->room_id = dc_http_param(r, 0);
-    if (!dc_matrix_room_id_is_valid(f->room_id)) {
-        dc_gateway_fail_field(&f->flow, "room_id", "invalid_format",
-                              "is not a room id such as !abc:example.org");
-        return;
-    }
-    dc_gateway_when_known(&f->flow, false, show);
 }

@@ -295,6 +295,18 @@ export class FakeHomeserver {
         const id = this.aliases.get(rest[2]);
         return id ? [200, { room_id: id, servers: [SERVER_NAME] }] : error(404, 'M_NOT_FOUND');
       }
+      case 'DELETE directory/room/*':
+        return this.aliases.delete(rest[2]) ? [200, {}] : error(404, 'M_NOT_FOUND');
+      case 'POST rooms/*/leave':
+        this.rooms.get(rest[1])?.members.delete(self);
+        return [200, {}];
+      case 'GET rooms/*/state/m.room.join_rules/': {
+        const room = this.rooms.get(rest[1]);
+        if (!room?.members.has(self)) {
+          return error(403, 'M_FORBIDDEN');
+        }
+        return room.isHalfMade ? error(404, 'M_NOT_FOUND') : [200, { join_rule: 'public' }];
+      }
       case 'GET rooms/*/state/m.room.create/':
       case 'GET rooms/*/state/m.room.name/':
       case 'GET rooms/*/state/m.room.topic/': {
@@ -304,7 +316,8 @@ export class FakeHomeserver {
         }
         const key = rest[3].slice('m.room.'.length);
         if (key === 'create') {
-          return [200, { type: rest[3], sender: room.creator, content: { room_version: '11' } }];
+          const { creator: sender, origin_server_ts = Date.now() } = room;
+          return [200, { type: rest[3], sender, origin_server_ts, content: { room_version: '11' } }];
         }
         return room[key] === null ? error(404, 'M_NOT_FOUND') : [200, { [key]: room[key] }];
       }
