@@ -18,6 +18,8 @@
 
 #define RETRY_BASE_MS 250
 #define RETRY_MAX_MS  30000
+/* Who is away is asked at least so often by each room: one that is back is found. */
+#define RETRY_AWAY_MAX_MS 5000
 
 struct lane {
     struct dc_matrix_outgoing *o;
@@ -176,6 +178,9 @@ static void lane_fail(struct lane *l, const struct dc_error *err, int64_t retry_
     /* Who says for how long to wait, and is there, is taken at his word. */
     bool is_told = err->status == DC_LIMIT && retry_after_ms > 0;
     int64_t pause_ms = is_told ? 0 : (int64_t)dc_backoff_next_ms(&l->room->outgoing.backoff);
+    if (pause_ms > RETRY_AWAY_MAX_MS) {
+        pause_ms = RETRY_AWAY_MAX_MS;
+    }
     begin_trouble(o, err);
     lane_wait(l, retry_after_ms > pause_ms ? retry_after_ms : pause_ms);
 }
