@@ -181,6 +181,13 @@ describe('as an application service', () => {
     assertError(early, 503, 'matrix_unavailable');
     assert.match(early.json.detail, /in a minute/);
     assert.equal(homeserver.aliases.get(alias), id);
+    // Who comes while it is being made waits for it.
+    const looks = homeserver.asked(/m.room.join_rules/).length;
+    const waiting = gateway.create(slug);
+    await homeserver.waitFor(/m.room.join_rules/, looks + 2);
+    half.isHalfMade = false;
+    assert.equal((await waiting).json.matrix_room_id, id);
+    half.isHalfMade = true;
     half.origin_server_ts -= 61_000;
     assertError(await gateway.find(alias), 404, 'not_found');
     const made = await gateway.create(slug);

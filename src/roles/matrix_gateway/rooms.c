@@ -11,7 +11,8 @@
  *
  * It puts in who may join, and all that follows, after its maker has joined.  Killed in between, it
  * has a room under our alias that nobody else can ever enter.  Such a room is not found; whoever
- * makes it gets another one, once the first is so old that nobody can be making it any more. */
+ * makes it waits until it is whole, as far as his time goes, and gets another one when the first is
+ * so old that nobody can be making it any more. */
 #include "base/mem.h"
 #include "matrix/matrix_error.h"
 #include "matrix/matrix_id.h"
@@ -132,12 +133,17 @@ static void renew(struct room_flow *f)
 
 static void take_half_made(struct room_flow *f)
 {
+    struct dc_gateway *g = f->flow.g;
     struct dc_error err = {0};
     bool is_old = f->made_ms > 0 && dc_utc_now().ms - f->made_ms >= HALF_MADE_MS;
+    int64_t give_up_ms = f->flow.deadline_ms - (int64_t)g->timeout_ms / 4;
     if (!f->is_creating) {
         (void)dc_fail(&err, DC_NOT_FOUND, 0, "the room with this alias is not made yet");
     } else if (is_old && !f->is_renewed) {
         renew(f);
+        return;
+    } else if (!is_old && dc_loop_now(g->ctx->loop).ms < give_up_ms) {
+        dc_timeout_touch(g->recheck, &f->recheck);
         return;
     } else {
         (void)dc_fail_code(&err, DC_UNAVAILABLE, "matrix_unavailable",
