@@ -146,9 +146,11 @@ static enum dc_status store(struct look *l, const struct dc_matrix_room_ids *roo
 static void on_found(void *data, enum dc_status st, const struct dc_matrix_room_ids *room,
                      int64_t retry_after_ms, const struct dc_error *cause);
 
+/* Once: if that is not found either, it is no matter of this room. */
 static bool make(struct look *l)
 {
     const struct dc_room_row *row = &l->room->row;
+    l->is_gone = false;
     return dc_matrix_link_create(l->moves->city, row->slug, row->name, on_found, l, NULL) == DC_OK;
 }
 
