@@ -132,6 +132,11 @@ void dc_gateway_fail(struct dc_gateway_flow *flow, const struct dc_error *err,
 /* A flow that a client's own mistake ended: problems as in dc_request_fail_field(). */
 void dc_gateway_fail_field(struct dc_gateway_flow *flow, const char *field_z, const char *code_z,
                            const char *detail_z);
+/* After a step: one that could not be asked (st is not DC_OK) ends the flow. */
+void dc_gateway_ask(struct dc_gateway_flow *flow, enum dc_status st, const struct dc_error *err);
+/* The room's id in the path, borrowed from the request.  false: it is none, and the flow has ended.
+ */
+DC_MUST_USE bool dc_gateway_take_room_id(struct dc_gateway_flow *flow, struct dc_slice *room_id);
 /* How to call for this flow, with what is left of its time. */
 struct dc_matrix_how dc_gateway_how(struct dc_gateway_flow *flow, struct dc_matrix_auth auth,
                                     dc_matrix_cb cb);

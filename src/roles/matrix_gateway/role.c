@@ -1,5 +1,6 @@
 /* matrix-gateway: routes, life, and what all flows share. */
 #include "base/mem.h"
+#include "matrix/matrix_id.h"
 #include "roles/matrix_gateway/accounts.h"
 #include "roles/matrix_gateway/repo.h"
 #include "roles/matrix_gateway/transactions.h"
@@ -101,6 +102,24 @@ void dc_gateway_fail_field(struct dc_gateway_flow *flow, const char *field_z, co
     struct dc_gateway *g = flow->g;
     dc_request_fail_field(flow->r, field_z, code_z, detail_z);
     dc_gateway_end(g);
+}
+
+void dc_gateway_ask(struct dc_gateway_flow *flow, enum dc_status st, const struct dc_error *err)
+{
+    if (st != DC_OK) {
+        dc_gateway_fail(flow, err, -1);
+    }
+}
+
+bool dc_gateway_take_room_id(struct dc_gateway_flow *flow, struct dc_slice *room_id)
+{
+    *room_id = dc_http_param(flow->r, 0);
+    if (!dc_matrix_room_id_is_valid(*room_id)) {
+        dc_gateway_fail_field(flow, "room_id", "invalid_format",
+                              "is not a room id such as !abc:example.org");
+        return false;
+    }
+    return true;
 }
 
 struct dc_matrix_how dc_gateway_how(struct dc_gateway_flow *flow, struct dc_matrix_auth auth,

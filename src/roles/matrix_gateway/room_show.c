@@ -1,5 +1,4 @@
 /* What a room is called, for those who ask. */
-#include "matrix/matrix_id.h"
 #include "matrix/matrix_read.h"
 #include "roles/matrix_gateway/gateway.h"
 
@@ -8,14 +7,6 @@ struct show_flow {
     struct dc_matrix_auth auth;
     struct dc_slice room_id, name;
 };
-
-/* A step that could not be asked ends the flow. */
-static void ask(struct dc_gateway_flow *flow, enum dc_status st, const struct dc_error *err)
-{
-    if (st != DC_OK) {
-        dc_gateway_fail(flow, err, -1);
-    }
-}
 
 static void reply_shown(struct show_flow *f, struct dc_slice topic)
 {
@@ -63,7 +54,7 @@ static void show_as_administrator(struct dc_gateway_flow *flow)
         const struct dc_matrix_how how = dc_gateway_how(flow, f->auth, on_admin_shown);
         st = dc_matrix_admin_room(flow->g->matrix, &how, f->room_id, &err);
     }
-    ask(flow, st, &err);
+    dc_gateway_ask(flow, st, &err);
 }
 
 static void on_topic(void *data, enum dc_status st, const struct dc_matrix_answer *answer,
@@ -100,10 +91,10 @@ static void on_name(void *data, enum dc_status st, const struct dc_matrix_answer
         }
     }
     const struct dc_matrix_how how = dc_gateway_how(&f->flow, f->auth, on_topic);
-    ask(&f->flow,
-        dc_matrix_room_state(f->flow.g->matrix, &how, f->room_id, DC_S("m.room.topic"), false,
-                             &err),
-        &err);
+    dc_gateway_ask(&f->flow,
+                   dc_matrix_room_state(f->flow.g->matrix, &how, f->room_id, DC_S("m.room.topic"),
+                                        false, &err),
+                   &err);
 }
 
 /* The room's own state first: what the admin interface tells is statistics, which lag behind. */
@@ -117,7 +108,7 @@ static void show(struct dc_gateway_flow *flow)
         st = dc_matrix_room_state(flow->g->matrix, &how, f->room_id, DC_S("m.room.name"), false,
                                   &err);
     }
-    ask(flow, st, &err);
+    dc_gateway_ask(flow, st, &err);
 }
 
 void dc_gateway_show_room(void *ctx, struct dc_http_request *r)
@@ -127,10 +118,7 @@ void dc_gateway_show_room(void *ctx, struct dc_http_request *r)
     if (f == NULL) {
         return;
     }
-    f->room_id = dc_http_param(r, 0);
-    if (!dc_matrix_room_id_is_valid(f->room_id)) {
-        dc_gateway_fail_field(&f->flow, "room_id", "invalid_format",
-                              "is not a room id such as !abc:example.org");
+    if (!dc_gateway_take_room_id(&f->flow, &f->room_id)) {
         return;
     }
     dc_gateway_when_known(&f->flow, false, show);

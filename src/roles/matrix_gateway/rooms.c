@@ -57,14 +57,6 @@ static void fail_memory(struct dc_gateway_flow *flow)
     dc_gateway_fail(flow, &err, -1);
 }
 
-/* A step that could not be asked ends the flow. */
-static void ask(struct dc_gateway_flow *flow, enum dc_status st, const struct dc_error *err)
-{
-    if (st != DC_OK) {
-        dc_gateway_fail(flow, err, -1);
-    }
-}
-
 static void reply_room(struct room_flow *f)
 {
     struct dc_strbuf out = {0};
@@ -112,7 +104,7 @@ static void on_alias_free(void *data, enum dc_status st, const struct dc_matrix_
         const struct dc_matrix_how how = dc_gateway_how(&f->flow, auth, on_left);
         st = dc_matrix_leave(f->flow.g->matrix, &how, f->room_id, &err);
     }
-    ask(&f->flow, st, &err);
+    dc_gateway_ask(&f->flow, st, &err);
 }
 
 static void renew(struct room_flow *f)
@@ -128,7 +120,7 @@ static void renew(struct room_flow *f)
         const struct dc_matrix_how how = dc_gateway_how(&f->flow, auth, on_alias_free);
         st = dc_matrix_delete_alias(g->matrix, &how, f->alias, &err);
     }
-    ask(&f->flow, st, &err);
+    dc_gateway_ask(&f->flow, st, &err);
 }
 
 static void take_half_made(struct room_flow *f)
@@ -176,7 +168,7 @@ static void ask_join_rules(struct room_flow *f)
         st = dc_matrix_room_state(g->matrix, &how, f->room_id, DC_S("m.room.join_rules"), false,
                                   &err);
     }
-    ask(&f->flow, st, &err);
+    dc_gateway_ask(&f->flow, st, &err);
 }
 
 /* --- whose room it is --- */
@@ -224,7 +216,7 @@ static void ask_administrator(struct dc_gateway_flow *flow)
         return;
     }
     const struct dc_matrix_how how = dc_gateway_how(flow, auth, on_admin_room);
-    ask(flow, dc_matrix_admin_room(flow->g->matrix, &how, f->room_id, &err), &err);
+    dc_gateway_ask(flow, dc_matrix_admin_room(flow->g->matrix, &how, f->room_id, &err), &err);
 }
 
 /* We are not in the room, or not yet. */
@@ -276,7 +268,7 @@ static void ask_creator(struct room_flow *f)
         const struct dc_matrix_how how = dc_gateway_how(&f->flow, auth, on_create_event);
         st = dc_matrix_room_state(g->matrix, &how, f->room_id, DC_S("m.room.create"), true, &err);
     }
-    ask(&f->flow, st, &err);
+    dc_gateway_ask(&f->flow, st, &err);
 }
 
 void dc_gateway_recheck_room(void *data, struct dc_timeout *t)
@@ -342,7 +334,7 @@ static void resolve(struct dc_gateway_flow *flow)
         const struct dc_matrix_how how = dc_gateway_how(flow, auth, on_resolved);
         st = dc_matrix_resolve_alias(flow->g->matrix, &how, f->alias, &err);
     }
-    ask(flow, st, &err);
+    dc_gateway_ask(flow, st, &err);
 }
 
 struct find_query {
@@ -461,7 +453,7 @@ static void create(struct dc_gateway_flow *flow)
     dc_strbuf_free(&localpart);
     dc_strbuf_free(&name);
     dc_strbuf_free(&topic);
-    ask(flow, st, &err);
+    dc_gateway_ask(flow, st, &err);
 }
 
 struct create_body {

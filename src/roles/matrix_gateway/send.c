@@ -7,7 +7,6 @@
  * The message's id is the transaction's, so a repetition gives the same event, as long as the
  * homeserver remembers; and it stands in the event, so that who is not sure whether it has been
  * said (is_unsure: after a crash, or without an answer) can have it looked up first. */
-#include "matrix/matrix_id.h"
 #include "matrix/matrix_push.h"
 #include "matrix/matrix_read.h"
 #include "roles/matrix_gateway/accounts.h"
@@ -243,10 +242,7 @@ void dc_gateway_send_message(void *ctx, struct dc_http_request *r)
         dc_gateway_end(g);
         return;
     }
-    f->room_id = dc_http_param(r, 0);
-    if (!dc_matrix_room_id_is_valid(f->room_id)) {
-        dc_gateway_fail_field(&f->flow, "room_id", "invalid_format",
-                              "is not a room id such as !abc:example.org");
+    if (!dc_gateway_take_room_id(&f->flow, &f->room_id)) {
         return;
     }
     f->account = (struct dc_gateway_account){.flow = &f->flow,
