@@ -20,7 +20,7 @@ import { fileURLToPath } from 'node:url';
 const here = path.dirname(fileURLToPath(import.meta.url));
 const topology = process.env.E2E_TOPOLOGY ?? 'up';
 const COVERAGE = 'coverage';
-const ABOUT_UP = ['cli', 'health', 'matrix-chat', 'matrix-gateway', 'matrix-presence', 'matrix-rooms', 'presence-aggregator', 'static'];
+const ABOUT_UP = ['cli', 'health', 'matrix-chat', 'matrix-gateway', 'matrix-order', 'matrix-presence', 'matrix-rooms', 'presence-aggregator', 'static'];
 // One after the other: the first wants a new city, feed wants to be alone in it, and stack ends it.
 const OVER_SCRIPT_STACK = ['rooms', 'feed', 'messages', 'auth', 'health', 'native', 'stack'];
 const OVER_OWN_STACK = ['room-socket', 'presence', 'presence-stream', 'http', 'websocket', 'limits', 'static'];
