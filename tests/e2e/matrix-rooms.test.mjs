@@ -166,6 +166,17 @@ describe('a gateway of its own', () => {
   });
 });
 
+/** Rooms from a time in which the city had no homeserver. */
+async function roomsOfBefore(rig, user, length, name) {
+  await rig.server.stop();
+  delete rig.server.env.SYNAPSE_URL;
+  await rig.server.start();
+  await Promise.all(Array.from({ length }, (_, i) => user.api.createRoom(`${name} ${i}`)));
+  await rig.server.stop();
+  rig.server.env.SYNAPSE_URL = rig.homeserver.url;
+  await rig.server.start();
+}
+
 describe('backfill', () => {
   // Rooms from before the homeserver: made without one.
   const rig = useBridge({ SYNAPSE_URL: undefined });
@@ -262,13 +273,7 @@ describe('backfill', () => {
 
   test('twice at the same time ends with one room each', async () => {
     const user = person(rig);
-    await rig.server.stop();
-    delete rig.server.env.SYNAPSE_URL;
-    await rig.server.start();
-    await Promise.all(Array.from({ length: 20 }, (_, i) => user.api.createRoom(`Twice ${i}`)));
-    await rig.server.stop();
-    rig.server.env.SYNAPSE_URL = rig.homeserver.url;
-    await rig.server.start();
+    await roomsOfBefore(rig, user, 20, 'Twice');
     const [one, two] = await Promise.all([backfill(rig), rig.internal.request('POST', '/city/matrix/backfill',
       { headers: internalHeaders })]);
     assert.equal(one.json.failed + two.json.failed, 0);
@@ -278,13 +283,7 @@ describe('backfill', () => {
 
   test('a homeserver that limits how many rooms are made is waited for, and that is said', async () => {
     const user = person(rig);
-    await rig.server.stop();
-    delete rig.server.env.SYNAPSE_URL;
-    await rig.server.start();
-    await Promise.all(Array.from({ length: 12 }, (_, i) => user.api.createRoom(`Slow ${i}`)));
-    await rig.server.stop();
-    rig.server.env.SYNAPSE_URL = rig.homeserver.url;
-    await rig.server.start();
+    await roomsOfBefore(rig, user, 12, 'Slow');
     const env = childEnvironment({ INTERNAL_PORT: rig.server.internalPort, INTERNAL_API_KEY: INTERNAL_KEY });
     // Longer than the gateway may take for a call, twice; then it makes all of them.
     const limit = [429, { errcode: 'M_LIMIT_EXCEEDED', error: 'x', retry_after_ms: 5100 }];
